@@ -1,0 +1,92 @@
+"""Threads, precision, versions and the matrix-product floor of TensorFlow."""
+
+import os
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from suites.interface import Unavailable
+
+PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "numpy")
+
+DEVICES = {"cpu": "/CPU:0", "gpu": "/GPU:0"}
+
+
+def find(device):
+    """TensorFlow's name of the device."""
+    if device not in DEVICES:
+        raise Unavailable(f"device: expected one of {', '.join(DEVICES)}, got {device!r}")
+    if device == "gpu" and not tf.config.list_physical_devices("GPU"):
+        raise Unavailable(
+            "device 'gpu': expected a GPU that TensorFlow sees, got none. "
+            "Install tensorflow[and-cuda] and a driver (nvidia-smi must name the card), or choose the CPU"
+        )
+    return DEVICES[device]
+
+
+def configure(device: str, threads: int) -> dict[str, str]:
+    """Set threads, TF32 and the devices that TensorFlow may use, and say what was read back."""
+    find(device)
+    gpus = tf.config.list_physical_devices("GPU")
+    visible = gpus[:1] if device == "gpu" else []
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
+        tf.config.set_visible_devices(visible, "GPU")
+        for gpu in visible:
+            tf.config.experimental.set_memory_growth(gpu, True)
+    except RuntimeError as error:
+        raise RuntimeError(
+            f"TensorFlow: expected to set {threads} threads and device {device!r} before its first operation, "
+            f"got a runtime that has begun ({error}). Call configure first, in a fresh process."
+        ) from error
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    # Many networks in one process trace the same methods: TensorFlow warns as if one were retraced.
+    tf.get_logger().setLevel("ERROR")
+    with tf.device(DEVICES[device]):
+        subnormal = tf.constant(np.finfo(np.float32).tiny) * 0.5
+    return {
+        "threads": str(tf.config.threading.get_intra_op_parallelism_threads()),
+        "inter_op_threads": str(tf.config.threading.get_inter_op_parallelism_threads()),
+        "tf32": "on" if tf.config.experimental.tensor_float_32_execution_enabled() else "off",
+        "denormals": "flushed" if subnormal.numpy() == 0 else "kept",
+        "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
+        "visible_gpus": str(len(tf.config.get_visible_devices("GPU"))),
+        "memory_growth": ", ".join(str(tf.config.experimental.get_memory_growth(gpu)) for gpu in visible) or "no GPU",
+    }
+
+
+def floor(products: list[tuple[int, int, int, int]], dtype: str, device: str) -> Callable[[], None]:
+    """A function that runs just these products: (repeat, m, k, n) is repeat times [m, k] @ [k, n]."""
+    with tf.device(find(device)):
+        operands = [
+            (tf.ones((repeat, m, k), dtype), tf.ones((k, n), dtype)) for repeat, m, k, n in products
+        ]
+
+    @tf.function
+    def multiply(operands):
+        # A left operand of its own for each product, and the last result handed on: a graph
+        # optimiser can neither hoist a product out of the loop, nor merge two, nor drop one.
+        outs = []
+        with tf.device(DEVICES[device]):
+            for lefts, b in operands:
+                out = lefts[0] @ b
+                for t in tf.range(1, lefts.shape[0]):
+                    out = lefts[t] @ b
+                outs.append(out)
+        return outs
+
+    def run():
+        multiply(operands)
+        tf.test.experimental.sync_devices()
+
+    return run
+
+
+def peak_memory(device: str) -> dict[str, int]:
+    """The peak of TensorFlow's GPU allocator in bytes; its CPU allocator keeps none."""
+    if device == "cpu":
+        return {}
+    memory = tf.config.experimental.get_memory_info("GPU:0")
+    return {"tensorflow_peak": memory["peak"], "tensorflow_current": memory["current"]}

@@ -1,0 +1,107 @@
+"""Threads, precision flags, versions and the matrix-product floor of PyTorch."""
+
+import os
+
+import torch
+
+from suites.interface import Unavailable
+
+PACKAGES = ("torch",)
+
+# One flag per library and operation: the flag of all of torch.backends does not reach
+# cuDNN's in every release (pytorch issue 179445), and reading an old allow_tf32 flag
+# beside these raises.
+FLOAT32 = {
+    "float32 onednn matmul": torch.backends.mkldnn.matmul,
+    "float32 onednn rnn": torch.backends.mkldnn.rnn,
+    "float32 cublas matmul": torch.backends.cuda.matmul,
+    "float32 cudnn rnn": torch.backends.cudnn.rnn,
+}
+
+
+def find(device):
+    """The torch device of "cpu" or "gpu"; raises Unavailable where there is none."""
+    if device == "cpu":
+        return torch.device("cpu")
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.version.cuda is None:
+        mend = "is built without CUDA: install locks/torch-gpu.txt, or ask for the CPU"
+    else:
+        mend = f"(CUDA {torch.version.cuda}) sees none: check nvidia-smi and the driver, or ask for the CPU"
+    raise Unavailable(f"expected a CUDA GPU, got none: torch {torch.__version__} {mend}")
+
+
+def configure(device, threads):
+    """Set threads (0: as they are), full float32 precision and denormals, and say what was read back."""
+    where = find(device)
+    if threads:
+        torch.set_num_threads(threads)
+    torch.set_flush_denormal(False)
+    for flag in FLOAT32.values():
+        flag.fp32_precision = "ieee"
+    denormal = torch.full((), 2.0**-140, dtype=torch.float32, device=where)
+    settings = {
+        "threads": str(torch.get_num_threads()),
+        "blas": "MKL" if torch.backends.mkl.is_available() else "not MKL",
+        "onednn": "on" if torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled else "off",
+        "denormals": "kept" if (denormal * 0.5).item() else "flushed",
+        "deterministic": "enforced" if torch.are_deterministic_algorithms_enabled() else "not enforced",
+    }
+    settings |= {name: flag.fp32_precision for name, flag in FLOAT32.items()}
+    if where.type == "cuda":
+        settings |= {
+            "cuda": torch.version.cuda,
+            "cudnn": str(torch.backends.cudnn.version()) if torch.backends.cudnn.enabled else "off",
+            "cudnn deterministic": str(torch.backends.cudnn.deterministic),
+            "cudnn benchmark": str(torch.backends.cudnn.benchmark),
+            "CUBLAS_WORKSPACE_CONFIG": os.environ.get("CUBLAS_WORKSPACE_CONFIG", "not set"),
+        }
+    return settings
+
+
+def floor(products, dtype, device):
+    """A function that runs just these products: (repeat, m, k, n) is repeat times [m, k] @ [k, n]."""
+    where, dtype = find(device), getattr(torch, dtype)
+    operands = [
+        (
+            repeat,
+            torch.ones(m, k, dtype=dtype, device=where),
+            torch.ones(k, n, dtype=dtype, device=where),
+            torch.empty(m, n, dtype=dtype, device=where),
+        )
+        for repeat, m, k, n in products
+    ]
+
+    def run():
+        for repeat, a, b, out in operands:
+            for _ in range(repeat):
+                torch.matmul(a, b, out=out)
+
+    if where.type == "cpu":
+        return run
+
+    # Launched one by one from Python, small products would time the launches: record them once.
+    run()  # cuBLAS sets itself up, which a recording must not see
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        run()
+
+    def replay():
+        graph.replay()
+        torch.cuda.synchronize()
+
+    return replay
+
+
+def peak_memory(device):
+    """The caching allocator's peaks and what the whole device has in use, in bytes."""
+    if find(device).type == "cpu":
+        return {}
+    free, total = torch.cuda.mem_get_info()
+    return {
+        "allocated_bytes": torch.cuda.max_memory_allocated(),
+        "reserved_bytes": torch.cuda.max_memory_reserved(),
+        "device_used_bytes": total - free,
+    }

@@ -1,0 +1,229 @@
+"""Every command of the project is a session here; ``nox --list`` names them.
+
+A framework has one environment, ``.nox/<name>``, which all sessions that need it
+share: a dependency group of ``pyproject.toml`` says what is in it, and
+``locks/<name>.txt`` which versions. It is made again where either has changed.
+With ``--no-venv`` none is made: all runs on the interpreter that runs nox.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import platform
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import nox
+from packaging.requirements import Requirement
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "none"  # the environments are shared, nox's own are not
+nox.options.sessions = []
+
+ROOT = Path(__file__).parent
+PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
+PARTS = {"harness", "reports"}  # groups that others include; the rest are environments
+ENVIRONMENTS = [group for group in PROJECT["dependency-groups"] if group not in PARTS]
+FRAMEWORKS = {"numpy": "NumPy", "torch": "PyTorch", "jax": "JAX", "tensorflow": "TensorFlow"}
+OLDEST_PYTHON = (3, 11)
+STAMP = "unrolled-stamp.txt"
+
+# Read when the interpreter or the framework starts, so set before it does.
+SETTINGS = {"PYTHONHASHSEED": "0", "TF_CPP_MIN_LOG_LEVEL": "3"}
+# Without it cuBLAS may answer differently from run to run: https://docs.nvidia.com/cuda/cublas/#results-reproducibility
+GPU_SETTINGS = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+
+
+class Missing(Exception):
+    """A framework cannot be had here; the text says expected, got, and what to do."""
+
+
+def requirements(group: str) -> list[Requirement]:
+    """What the group asks for on this Python and platform."""
+    found = map(Requirement, nox.project.dependency_groups(PROJECT, group))
+    return [r for r in found if r.marker is None or r.marker.evaluate()]
+
+
+def interpreter(session: nox.Session, name: str, needs: str) -> str:
+    """The interpreter of the environment, made first where need be. Raises Missing.
+
+    With --no-venv it is the one that runs nox, which must hold the group ``needs``.
+    """
+    if sys.version_info < OLDEST_PYTHON:
+        session.error(
+            f"expected Python 3.11 or later, got {platform.python_version()} ({sys.executable}). "
+            "Install nox into a newer Python: python3.11 -m pip install nox"
+        )
+    # Private, but the one place: `session.venv_backend` is "none" with or without the option.
+    if session._runner.global_config.force_venv_backend == "none":
+        check_installed(needs)
+        return sys.executable
+    check_offered(name)
+    return make(session, name)
+
+
+def check_installed(group: str) -> None:
+    """Raise Missing unless this interpreter holds what the group asks for, in whatever version."""
+    lacking = [r.name for r in requirements(group) if not installed(r)]
+    if lacking:
+        raise Missing(
+            f"expected {', '.join(lacking)} in {sys.executable} (--no-venv), got no such package. "
+            "Install it there, or leave --no-venv out: nox then makes an environment."
+        )
+
+
+def installed(requirement: Requirement) -> bool:
+    """Whether this interpreter holds it. A framework counts by its module: its builds have many names."""
+    module = requirement.name.removesuffix("-cpu")
+    if module in FRAMEWORKS:
+        return importlib.util.find_spec(module) is not None
+    try:
+        metadata.version(requirement.name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def check_offered(name: str) -> None:
+    """Raise Missing where the framework has no release for this Python and platform."""
+    framework = name.removesuffix("-gpu")
+    if framework not in FRAMEWORKS:
+        return
+    if not any(r.name.removesuffix("-cpu") == framework for r in requirements(name)):
+        raise Missing(
+            f"expected a Python that {FRAMEWORKS[framework]} has a release for (group {name} of "
+            f"pyproject.toml), got {platform.python_version()} on {sys.platform} {platform.machine()}. "
+            "Run nox with another: python3.11 -m pip install nox"
+        )
+
+
+def make(session: nox.Session, name: str) -> str:
+    """Make the environment, unless it is there, finished, with the same content."""
+    folder = session.cache_dir.parent.resolve() / name
+    python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+    stamp = folder / STAMP
+    lock = ROOT / "locks" / f"{name}.txt"
+    wanted = requirements(name)
+    content = "\n".join([sys.version, sys.base_prefix, *map(str, wanted), lock.read_text(encoding="utf-8")])
+    digest = hashlib.sha256(content.encode()).hexdigest()
+    if python.exists() and stamp.is_file() and stamp.read_text(encoding="utf-8") == digest:
+        return str(python)
+    session.log(f"Making the environment {name} in {folder}. Downloads can take minutes. Installing:")
+    session.log(", ".join(f"{r.name}{r.specifier}" for r in wanted))
+    stamp.unlink(missing_ok=True)  # before all else: clearing may be interrupted, too
+    session.run_install(
+        *(sys.executable, "-m", "virtualenv", "--clear", "--no-periodic-update", str(folder)),
+        silent=True,
+        log=False,
+    )
+    session.run_install(
+        *(str(python), "-m", "pip", "install", "--disable-pip-version-check", "--constraint", str(lock)),
+        *map(str, wanted),
+        silent=True,
+        log=False,
+    )
+    stamp.write_text(digest, encoding="utf-8")
+    return str(python)
+
+
+def run(session: nox.Session, name: str, *command: str, needs: str = "") -> None:
+    """Run ``python <command>`` in the environment; ``needs`` as for :func:`interpreter`."""
+    try:
+        python = interpreter(session, name, needs or name)
+    except Missing as missing:
+        session.error(str(missing))
+    launch(session, python, *command, gpu=name.endswith("-gpu"))
+
+
+def launch(session: nox.Session, python: str, *command: str, gpu: bool = False) -> None:
+    """Run ``python <command>`` with the settings that every measurement has."""
+    settings = SETTINGS | (GPU_SETTINGS if gpu else {})
+    # An interrupted run is given the time to finish the record that it is writing.
+    session.run(python, *command, env=settings, interrupt_timeout=10, terminate_timeout=5)
+
+
+@nox.session
+def compare(session: nox.Session) -> None:
+    """The main job: prove all four equal on this CPU, time them, write the report."""
+    pythons: dict[str, str] = {}
+    for framework in FRAMEWORKS:
+        needs = "reports" if framework == "numpy" else framework
+        try:
+            pythons[framework] = interpreter(session, framework, needs)
+        except Missing as missing:
+            session.warn(f"{framework} is left out: {missing}")
+    if "numpy" not in pythons:
+        session.error("NumPy is the oracle: nothing can be compared without the packages named above.")
+    named = [part for framework, python in pythons.items() for part in ("--python", f"{framework}={python}")]
+    launch(session, pythons["numpy"], "-m", "suites.bench", *named, *session.posargs)
+    launch(session, pythons["numpy"], "-m", "reports")
+
+
+@nox.session
+def report(session: nox.Session) -> None:
+    """Write the report from the records (-- --records DIR --out FILE)."""
+    run(session, "numpy", "-m", "reports", *session.posargs, needs="reports")
+
+
+def add(kind: str, framework: str, device: str) -> None:
+    """Register ``<kind>-<framework>-<device>``."""
+    command, doc = {
+        "parity": (("-m", "pytest", "suites/parity"), "Prove {} equal to the float64 oracle."),
+        "bench": (("-m", "suites.bench"), "Prove {} equal to the float64 oracle, then time it."),
+    }[kind]
+    environment = framework if device == "cpu" else f"{framework}-gpu"
+    needs = "harness" if framework == "numpy" else environment
+
+    def body(session: nox.Session) -> None:
+        chosen = ("--impl", framework, "--device", device)
+        run(session, environment, *command, *chosen, *session.posargs, needs=needs)
+
+    body.__doc__ = doc.format(f"{FRAMEWORKS[framework]} on the {device.upper()}")
+    tags = ["ci"] if (kind, device) == ("parity", "cpu") else []
+    nox.session(name=f"{kind}-{framework}-{device}", tags=tags)(body)
+
+
+@nox.session(tags=["ci"])
+def lint(session: nox.Session) -> None:
+    """Ruff and mypy (-- --fix mends what ruff can)."""
+    if session.posargs not in ([], ["--fix"]):
+        session.error(f"lint: expected nothing or --fix after --, got {' '.join(session.posargs)}.")
+    check, layout = (["--fix"], []) if session.posargs else ([], ["--check"])
+    run(session, "lint", "-m", "ruff", "check", *check, ".")
+    run(session, "lint", "-m", "ruff", "format", *layout, ".")
+    run(session, "lint", "-m", "mypy")
+
+
+@nox.session(tags=["ci"])
+def tests(session: nox.Session) -> None:
+    """The project's own tests (posargs go to pytest)."""
+    run(session, "numpy", "-m", "pytest", *(session.posargs or ["tests"]))
+
+
+for _kind in ("parity", "bench"):
+    for _device, _frameworks in {"cpu": [*FRAMEWORKS], "gpu": ["torch", "jax", "tensorflow"]}.items():
+        for _framework in _frameworks:
+            add(_kind, _framework, _device)
+
+
+@nox.session(name="report-check", tags=["ci"])
+def report_check(session: nox.Session) -> None:
+    """Fail where a published report differs from what its records give."""
+    run(session, "numpy", "-m", "reports", "--check", *session.posargs, needs="reports")
+
+
+@nox.session
+def lock(session: nox.Session) -> None:
+    """Write locks/*.txt from pyproject.toml (-- --upgrade moves the versions)."""
+    resolve = ("pip", "compile", "--quiet", "--universal", "--fork-strategy", "fewest")
+    oldest = ".".join(map(str, OLDEST_PYTHON))
+    for name in ENVIRONMENTS:
+        session.log(f"locks/{name}.txt")
+        run(
+            session,
+            "lock",
+            *("-m", "uv", *resolve, "--python-version", oldest, "--custom-compile-command", "nox -s lock"),
+            *("--group", name, "--output-file", f"locks/{name}.txt", *session.posargs),
+        )

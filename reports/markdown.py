@@ -1,0 +1,40 @@
+"""Markdown from text that others wrote: a name in a record is never markup."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+MARKS = re.compile(r"([\\`*_{}\[\]|~$#^])")
+SAFE_LINK = re.compile(r"https?://[\w.~/?#&=%:+,@-]+\Z")
+NOTHING = "–"
+
+
+def escape(text: object) -> str:
+    """The text itself on one line of a Markdown page, on a host that allows HTML too."""
+    line = " ".join(str(text).encode("utf-8", "backslashreplace").decode("utf-8").split())
+    line = "".join(character if character.isprintable() else repr(character)[1:-1] for character in line)
+    line = MARKS.sub(r"\\\1", line)
+    line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return line.replace("://", "&#58;//").replace("www.", "www&#46;").replace("@", "&#64;")
+
+
+def link(label: str, address: str) -> str:
+    """A link where the address is plain http(s), else both as text."""
+    if SAFE_LINK.match(address):
+        return f"[{escape(label)}]({address})"
+    return f"{escape(label)}, {escape(address)}"
+
+
+def code(text: str) -> str:
+    """A hash or a file name of ours, where no mark can be."""
+    return f"`{text}`"
+
+
+def table(rows: Sequence[Mapping[str, str]] | pd.DataFrame) -> str:
+    """A pipe table. Its cells are Markdown already: escape what comes from records."""
+    frame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
+    # Numbers are formatted by us: tabulate would drop the digits that an interval supports.
+    return str(frame.fillna(NOTHING).to_markdown(index=False, disable_numparse=True))

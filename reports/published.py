@@ -1,0 +1,99 @@
+"""Published reports: their records are committed, and each page must follow from them to the byte."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+
+from reports.report import render, used
+from results import store
+from results.errors import UserError
+from results.record import Record
+
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]*\Z")
+
+
+def publish(records: Iterable[Record], name: str, root: Path) -> Path:
+    """Copy the records that a report rests on and write the page that follows from the copies.
+
+    Raises UserError on a bad name, and where the name is taken: what was published stays.
+    """
+    if not NAME.match(name):
+        raise UserError(
+            f"--publish {name!r}: expected a name of small letters, digits, '.', '-' and '_' "
+            "that begins with a letter or digit, as in 2026-11-laptop."
+        )
+    folder, page = _folder(root, name), _page(root, name)
+    for taken in (folder, page):
+        if taken.exists():
+            raise UserError(f"--publish {name}: {taken.relative_to(root)} exists. Choose another name.")
+    for record in used(records):
+        store.write(folder, record)
+    write(page, _render(folder, name))
+    return page
+
+
+def differences(root: Path) -> tuple[int, list[str]]:
+    """How many published reports there are, and a text for each that does not follow from its records."""
+    folders = {path.name for path in (root / "results" / "published").glob("*") if path.is_dir()}
+    pages = {path.name.removesuffix(".md") for path in (root / "reports" / "published").glob("*.md")}
+    found = []
+    for name in sorted(folders | pages):
+        page = _page(root, name).relative_to(root)
+        folder = _folder(root, name).relative_to(root)
+        if name not in pages:
+            found.append(f"{page}: expected the report of the records in {folder}, got no such file.")
+        elif name not in folders:
+            found.append(f"{page}: expected its records in {folder}, got no such folder.")
+        else:
+            found += _difference(root, name)
+    return len(folders | pages), found
+
+
+def write(path: Path, text: str) -> None:
+    """The page, whole or not at all, with the same bytes on every system."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(text.encode())
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UserError(
+            f"{path}: expected a file that can be written, got: {error.strerror}. Name another with --out."
+        ) from error
+
+
+def _difference(root: Path, name: str) -> list[str]:
+    page = _page(root, name)
+    is_bytes = page.read_bytes()
+    should = _render(_folder(root, name), name)
+    if is_bytes == should.encode():
+        return []
+    label = str(page.relative_to(root))
+    diff = difflib.unified_diff(
+        is_bytes.decode("utf-8", "replace").splitlines(keepends=True),
+        should.splitlines(keepends=True),
+        label,
+        f"{label} (from its records)",
+    )
+    return ["".join(line if line.endswith("\n") else f"{line}\n" for line in diff)]
+
+
+def _render(folder: Path, name: str) -> str:
+    records, _ = store.read_all(folder, keep_aside=False)
+    if not records:
+        raise UserError(f"{folder}: expected the records of a published report, got none.")
+    return render(records, name=name)
+
+
+def _folder(root: Path, name: str) -> Path:
+    return root / "results" / "published" / name
+
+
+def _page(root: Path, name: str) -> Path:
+    return root / "reports" / "published" / f"{name}.md"

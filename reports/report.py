@@ -1,0 +1,143 @@
+"""The report: from records to one Markdown page, the same page from the same records."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from reports import speed, tables
+from reports.markdown import escape, table
+from reports.rows import Row, digest, select
+from results.record import Record
+from results.store import Damaged
+
+TITLE = "Unrolled: recurrent networks, proven equal, then timed"
+
+TIMED = """\
+## What is timed, and what is not
+
+- **Timed**: a training step (forward, backward, clip, optimiser) and inference (the logits from a zero \
+state), the batch already on the device. Every sample ends in the implementation's own `sync()`.
+- **Not timed**: making or loading the data, moving it to the device or back. Import, build and the first \
+step (tracing, compilation) are stated apart; memory is a run of its own.
+- **A row is timed only after its parity gate has passed**: it computes what the float64 oracle computes.
+
+How to read the numbers:
+
+- A time is the median of the rounds of a pass, and the geometric mean of these over the passes. A pass is \
+a fresh process; the order of the implementations changes from pass to pass.
+- Intervals are 95 % percentile bootstrap intervals: passes are resampled, and rounds within each; for few \
+passes they are widened by Student's t. Digits end where the interval ends to support them.
+- "x GEMM floor" is the time over that of only the matrix products that the cell cannot do without, at \
+its shapes, paired by block. "x fastest" is paired by pass. Where its interval contains 1 it says *not \
+separable*. Nothing is compared across specs, dtypes, devices, numbers of threads or machines.
+- *noisy*: the samples' interquartile range exceeds 10 % of their median.
+"""
+
+PARITY = (
+    "In brackets the largest error over its tolerance, over all tensors of all levels: up to 1 passes. "
+    "*Deviates*: the framework's own layer cannot hold the mathematics, as stated, and the gate failed as it must."
+)
+LEVELS = (
+    "The row nearest to its tolerance: error, in brackets error over tolerance. "
+    "Rows that deviate or are void are left out."
+)
+KINDS = {"train": "Training", "infer": "Inference"}
+
+
+def render(records: Iterable[Record], damaged: Sequence[Damaged] = (), name: str = "") -> str:
+    """The page. It holds no time but the records' own, no path, and no number without a source."""
+    rows, left_out = select(records)
+    parts = [f"# {TITLE}{f' ({escape(name)})' if name else ''}", TIMED, _data(rows)]
+    machines: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        machines[row.hardware].append(row)
+    order = sorted(machines, key=lambda key: (_machine(machines[key][0]), key))
+    for number, key in enumerate(order, 1):
+        parts += _section(number, machines[key])
+    parts.append(_left_out(left_out, damaged))
+    return "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
+
+
+def used(records: Iterable[Record]) -> list[Record]:
+    """The records that the page rests on."""
+    return [record for row in select(records)[0] for record in row.records]
+
+
+def _data(rows: Sequence[Row]) -> str:
+    """Whether all implementations were asked the same, to the bit."""
+    drawn = [row for row in rows if digest(row)]
+    cases = {(row.any["fingerprint"], row["seed"]) for row in drawn}
+    names = {row["implementation"] for row in drawn}
+    void = [row for row in drawn if row.void]
+    head = "## Data and initial weights"
+    if not drawn:
+        return f"{head}\n\nNo row got as far as level 0: nothing is known of them."
+    if not void:
+        text = (
+            f"SHA-256 of data and weights: compared over {len(names)} implementation(s) in "
+            f"{len(cases)} case(s) (spec and seed), no difference."
+        )
+        return f"{head}\n\n{text}"
+    lines = [{**tables.who(row), **tables.asked(row), "SHA-256": digest(row)[: tables.SHORT]} for row in void]
+    text = "These rows are **void**: they drew other data or weights than most implementations, or no two agreed."
+    return f"{head}\n\n{text}\n\n{table(lines)}"
+
+
+def _section(number: int, rows: Sequence[Row]) -> list[str]:
+    """One machine."""
+    parts = [f"## Machine {number}: {_machine(rows[0])}", table(tables.measured(rows))]
+    matrix = tables.parity_matrix(rows)
+    if matrix.empty:
+        parts.append("### Parity\n\nNo row was put to the gate on this machine.")
+    else:
+        parts += ["### Parity", PARITY, table(matrix)]
+    errors = tables.level_errors(rows)
+    if not errors.empty:
+        parts += ["### Error per level", LEVELS, table(errors)]
+    for what, title in KINDS.items():
+        parts += _throughput(what, title, rows)
+    starts = speed.startup(rows)
+    if not starts.empty:
+        parts += ["### Import, build and first step", "Seconds, the median over passes.", table(starts)]
+    memory = tables.memory(rows)
+    if not memory.empty:
+        parts += ["### Memory of training", "Measured in a run of its own.", table(memory)]
+    return parts
+
+
+def _throughput(what: str, title: str, rows: Sequence[Row]) -> list[str]:
+    parts = []
+    for group in speed.groups(rows):
+        timed = speed.timings(group, what)
+        frame = speed.throughput(group, what, timed)
+        parts += [f"#### {title}: {group.title}", table(frame), speed.fastest(timed)]
+    return [f"### {title}", *parts] if parts else []
+
+
+def _machine(row: Row) -> str:
+    hardware: dict[str, Any] = row.any["provenance"]["hardware"]
+    platform = row.any["provenance"]["platform"]
+    parts = [
+        hardware["cpu"],
+        f"{hardware['cores']} cores used at most",
+        f"{hardware['memory_bytes'] / 2**30:.0f} GiB",
+        "no GPU" if hardware["gpu"] == "none" else f"{hardware['gpu']} (driver {hardware['driver']})",
+        f"{platform.get('system', '')} {platform.get('machine', '')}".strip(),
+    ]
+    return escape(", ".join(part for part in parts if part))
+
+
+def _left_out(older: int, damaged: Sequence[Damaged]) -> str:
+    """What is not in the page, so that nothing is missing unseen."""
+    parts = ["## Left out"]
+    parts.append(
+        f"{older} older record(s) of rows above were left out: of an earlier spec, source or lock, or repeated since."
+        if older
+        else "No older records of these rows were there."
+    )
+    if damaged:
+        lines = [{"file": escape(bad.file.name), "what is wrong": escape(bad.reason)} for bad in damaged]
+        parts.append(f"**{len(damaged)} damaged record(s)** were kept aside, unread:\n\n{table(lines)}")
+    return "\n\n".join(parts)

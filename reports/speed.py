@@ -1,0 +1,255 @@
+"""The tables of timings: throughput with intervals, and the start-up phases apart."""
+
+from __future__ import annotations
+
+import functools
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from reports import statistics
+from reports.markdown import NOTHING, escape
+from reports.rows import Row, threads
+from reports.statistics import Estimate, Logs
+from reports.tables import asked, who
+from results.record import Record, canonical
+
+PassId = tuple[str, int]  # campaign and number: rows that share it ran side by side
+PHASES = {
+    "import_s": "import",
+    "build_s": "build",
+    "first_step_s": "first step",
+    "first_infer_s": "first inference",
+}
+MILLI = 1e3
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One kind of work ("train" or "infer") of one row, pass by pass."""
+
+    row: Row
+    records: tuple[Record, ...]
+    seconds: Mapping[PassId, Logs]
+    floors: Mapping[PassId, Logs]  # time over GEMM floor, of the passes that measured one
+    spread: float
+    rounds: int
+
+    @functools.cached_property
+    def step(self) -> Estimate:
+        """Seconds a step."""
+        return statistics.estimate(list(self.seconds.values()), "step", *_names(self.records[0]))
+
+    def over_floor(self) -> Estimate | None:
+        """Time over GEMM floor."""
+        if not self.floors:
+            return None
+        return statistics.estimate(list(self.floors.values()), "floor", *_names(self.records[0]))
+
+    def over(self, other: Timing) -> Estimate | None:
+        """This row's time over the other's, paired by pass; None where they share no pass."""
+        shared = sorted(set(self.seconds) & set(other.seconds))
+        ratios = [self.seconds[number] - other.seconds[number] for number in shared]
+        return statistics.estimate(ratios, "over", *_names(self.records[0])) if ratios else None
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows that answer one question at one dtype, on one device, with so many threads."""
+
+    rows: tuple[Row, ...]
+    threads: str
+
+    @property
+    def title(self) -> str:
+        """The question in words."""
+        row = self.rows[0]
+        model = row.any["spec"]["model"]
+        shape = f"B = {row.any['spec']['batch']}, T = {row['length']}, H = {model.get('hidden', '?')}"
+        seed = "" if row["seed"] == "0" else f", seed {row['seed']}"
+        parts = (
+            row["task"],
+            row["cell"],
+            f"{row['size']} ({shape})",
+            row["data"] + seed,
+            row["dtype"],
+            row["device"],
+        )
+        return escape(f"{', '.join(parts)}, threads: {self.threads}")
+
+
+def groups(rows: Sequence[Row]) -> list[Group]:
+    """The comparisons of one section: never across specs, dtypes, devices or numbers of threads."""
+    same: dict[tuple[str, ...], list[Row]] = defaultdict(list)
+    for row in rows:
+        same[
+            tuple(row[name] for name in ("task", "cell", "size", "data", "dtype", "device", "seed"))
+            + (row.any["fingerprint"],)
+        ].append(row)
+    found = []
+    for _, members in sorted(same.items()):
+        counts = {threads(record) for row in members for record in row.bench}
+        known = sorted(counts - {"unknown"}, key=int) or sorted(counts)
+        found += [Group(tuple(members), count) for count in known]
+    return found
+
+
+def timings(group: Group, what: str) -> list[Timing]:
+    """Of every row that may be shown, the fastest first."""
+    found = [timing(row, group.threads, what) for row in group.rows if not row.verdict]
+    return sorted((item for item in found if item is not None), key=lambda item: item.step.value)
+
+
+def timing(row: Row, count: str, what: str) -> Timing | None:
+    """The row's samples at this number of threads, or None."""
+    records = tuple(r for r in row.bench if r["status"] == "ok" and threads(r) == count and _samples(r, what))
+    if not records:
+        return None
+    seconds, floors = {}, {}
+    for record in records:
+        number = (record["body"]["campaign"], record["body"]["pass"])
+        blocks = _samples(record, what)
+        names = (what, *_names(record))
+        seconds[number] = statistics.median([s for block in blocks.values() for s in block], *names)
+        floor = _samples(record, f"floor_{what}")
+        pairs = [
+            statistics.median(blocks[b], f"{b}", *names) - statistics.median(floor[b], f"floor {b}", *names)
+            for b in sorted(set(blocks) & set(floor))
+        ]
+        if pairs:
+            floors[number] = statistics.mean(pairs, "blocks", *names)
+    samples = [s for record in records for block in _samples(record, what).values() for s in block]
+    return Timing(row, records, seconds, floors, statistics.spread(samples), len(samples))
+
+
+def throughput(group: Group, what: str, timed: Sequence[Timing]) -> pd.DataFrame:
+    """A line a row: timed ones from the fastest on, then the untimed with their reason."""
+    lines = [_timed_line(item, timed[0], what) for item in timed]
+    shown = {id(item.row) for item in timed}
+    unit = _unit(what)
+    for row in group.rows:
+        if id(row) not in shown:
+            lines.append({**_who(row), unit: why_untimed(row, group.threads)})
+    return pd.DataFrame(lines)
+
+
+def fastest(timed: Sequence[Timing]) -> str:
+    """Who was fastest, as far as the intervals tell."""
+    if not timed:
+        return "No row was timed."
+    first, others = timed[0], timed[1:]
+    if not others:
+        return "One row was timed: nothing to compare."
+    ratios = [(other, other.over(first)) for other in others]
+    if any(found is None for _, found in ratios):
+        return "Not every row shares a pass with the others: no fastest row is named."
+    level = [other for other, found in ratios if found is not None and found.holds_one]
+    if not level:
+        return f"Fastest: {_name(first)}."
+    return f"Fastest, not separable: {', '.join(_name(item) for item in (first, *level))}."
+
+
+def startup(rows: Sequence[Row]) -> pd.DataFrame:
+    """Seconds before the steady state, the median over passes."""
+    lines = []
+    for row in rows:
+        records = [record for record in row.bench if record["status"] == "ok"]
+        if row.verdict or not records:
+            continue
+        phases = pd.DataFrame([record["body"]["phases"] for record in records]).median()
+        times = {f"{name}, s": f"{phases[key]:.3g}" for key, name in PHASES.items()}
+        lines.append({**asked(row), **who(row), **times, "passes": str(len(records))})
+    return pd.DataFrame(lines)
+
+
+def why_untimed(row: Row, count: str) -> str:
+    """Parity, or what the timing itself said."""
+    if row.verdict:
+        return f"untimed: {row.verdict}"
+    failures = [record for record in row.bench if record["status"] != "ok"]
+    if failures:
+        return f"{failures[-1]['status']}: {escape(failures[-1]['reason'])}"
+    return "untimed: not measured" + ("" if count == "unknown" or not row.bench else " with so many threads")
+
+
+def _timed_line(item: Timing, first: Timing, what: str) -> dict[str, str]:
+    step = item.step
+    value, low, high = (MILLI * x for x in (step.value, step.low, step.high))
+    places = statistics.decimals(value, low, high)
+    tokens = item.records[0]["body"]["tokens_per_step"]
+    rates = (tokens / step.value, tokens / step.high, tokens / step.low)
+    return {
+        **_who(item.row),
+        _unit(what): statistics.cut(value, places),
+        "95 % interval": f"{statistics.cut(low, places)} – {statistics.cut(high, places)}",
+        "tokens/s": statistics.cut(rates[0], statistics.decimals(*rates)),
+        "x GEMM floor": _with_interval(item.over_floor()) or NOTHING,
+        "x fastest": "1 (reference)" if item is first else _ratio_cell(item.over(first)),
+        "passes x rounds": _counts(item),
+        "path": escape(_path(item)),
+        "notes": "; ".join(_notes(item)) or NOTHING,
+    }
+
+
+def _ratio_cell(found: Estimate | None) -> str:
+    if found is None:
+        return "not paired"
+    return ("not separable, " if found.holds_one else "") + _with_interval(found)
+
+
+def _with_interval(found: Estimate | None) -> str:
+    if found is None:
+        return ""
+    places = statistics.decimals(found.value, found.low, found.high)
+    return "{} ({} – {})".format(*(statistics.cut(x, places) for x in (found.value, found.low, found.high)))
+
+
+def _notes(item: Timing) -> list[str]:
+    notes = []
+    if item.spread > statistics.NOISY:
+        notes.append(f"noisy (IQR {item.spread:.0%} of the median)")
+    if len(item.seconds) == 1:
+        notes.append("one pass: its interval comes from rounds only")
+    failures = [record for record in item.row.bench if record["status"] != "ok"]
+    notes += [f"a pass is missing: {record['status']}: {escape(record['reason'])}" for record in failures]
+    if item.row.proven_at:
+        notes.append(f"proven at {escape(item.row.proven_at)}")
+    return notes
+
+
+def _samples(record: Record, what: str) -> dict[int, list[float]]:
+    """Seconds of each block of this kind."""
+    found: dict[int, list[float]] = defaultdict(list)
+    for block in record["body"]["blocks"]:
+        if block["what"] == what:
+            found[block["block"]] += block["seconds"]
+    return found
+
+
+def _counts(item: Timing) -> str:
+    return f"{len(item.seconds)} x {item.rounds / len(item.seconds):.0f}"
+
+
+def _path(item: Timing) -> str:
+    paths = {", ".join(f"{k} {v}" for k, v in sorted(r["body"]["path"].items())) for r in item.records}
+    return "; ".join(sorted(paths))
+
+
+def _names(record: Record) -> tuple[str, ...]:
+    """Seeds a row's draws: the same for the same record, whatever else is in the report."""
+    return canonical(record["row"]), record["id"]
+
+
+def _name(item: Timing) -> str:
+    return escape(f"{item.row['implementation']} {item.row['variant']}")
+
+
+def _who(row: Row) -> dict[str, str]:
+    """Implementation and variant: the device is in the title."""
+    return {name: text for name, text in who(row).items() if name != "device"}
+
+
+def _unit(what: str) -> str:
+    return "ms per step" if what == "train" else "ms per batch"

@@ -1,0 +1,142 @@
+"""Medians, intervals and ratios of timings.
+
+The unit of repetition is the pass: a fresh process in a new order, after the
+machine has drifted. Rounds within a pass are cheap and alike, so an interval from
+rounds alone is too narrow. Hence two stages: resample passes, and rounds within
+each (Davison and Hinkley 1997, section 3.8), and widen for few passes. All in
+logarithms, where a ratio is a difference.
+
+Random numbers are uniform doubles from named seeds, the one stream that NumPy
+keeps stable (NEP 19): a published report comes out the same next year.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+RESAMPLES = 2000  # the ends of a 95 % interval then rest on 50 draws each
+TAILS = (0.025, 0.975)
+NOISY = 0.10  # IQR/median at which torch.utils.benchmark warns too
+MOST_DIGITS = 5  # significant digits, however narrow the interval
+
+# Student's t at 0.975 for 1, 2, ... degrees of freedom (NIST/SEMATECH e-Handbook, 1.3.6.7.2)
+T_975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
+Z_975 = 1.960
+
+
+@dataclass(frozen=True)
+class Logs:
+    """The logarithm of a positive quantity: its estimate, and RESAMPLES draws of it."""
+
+    value: float
+    draws: Floats
+
+    def __sub__(self, other: Logs) -> Logs:
+        """The ratio of two quantities measured independently."""
+        return Logs(self.value - other.value, self.draws - other.draws)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A quantity with its 95 % interval, from so many passes."""
+
+    value: float
+    low: float
+    high: float
+    passes: int
+
+    @property
+    def holds_one(self) -> bool:
+        """Whether a ratio of exactly 1 is inside the interval."""
+        return self.low <= 1.0 <= self.high
+
+
+def spread(samples: Sequence[float]) -> float:
+    """IQR over median."""
+    quarter, half, three = np.quantile(np.asarray(samples, np.float64), (0.25, 0.5, 0.75))
+    return float((three - quarter) / half)
+
+
+def median(samples: Sequence[float], *names: str) -> Logs:
+    """The median of the rounds of one pass (or block), with rounds resampled."""
+    logs = np.log(np.asarray(samples, np.float64))
+    chosen = _choose(_generator("rounds", *names), len(logs))
+    return Logs(float(np.median(logs)), np.median(logs[chosen], axis=1))
+
+
+def mean(units: Sequence[Logs], *names: str) -> Logs:
+    """The geometric mean over blocks or passes, with these resampled too."""
+    draws = np.stack([unit.draws for unit in units])
+    chosen = _choose(_generator("units", *names), len(units))  # [RESAMPLES, n]
+    # A unit chosen twice in one resample must not bring the same draw of its rounds twice.
+    shift = (np.arange(RESAMPLES)[:, None] + np.arange(len(units)) * (RESAMPLES // len(units))) % RESAMPLES
+    return Logs(float(np.mean([unit.value for unit in units])), draws[chosen, shift].mean(axis=1))
+
+
+def estimate(passes: Sequence[Logs], *names: str) -> Estimate:
+    """The geometric mean over passes with its percentile interval, widened for few passes."""
+    pooled = mean(passes, *names)
+    low, high = np.quantile(pooled.draws, TAILS)
+    factor = widening(len(passes))
+    return Estimate(
+        value=math.exp(pooled.value),
+        low=math.exp(pooled.value + factor * min(float(low) - pooled.value, 0.0)),
+        high=math.exp(pooled.value + factor * max(float(high) - pooled.value, 0.0)),
+        passes=len(passes),
+    )
+
+
+def widening(passes: int) -> float:
+    """How much too narrow a percentile interval over so few passes is.
+
+    sqrt(n / (n - 1)) for the resampled variance, t over z for the unknown one
+    (Hesterberg 2015, section 5.3). Without it two equal rows of three passes each
+    come out "separable" one time in four. One pass says nothing of passes: 1.
+    """
+    if passes == 1:
+        return 1.0
+    freedom = passes - 1
+    if freedom <= len(T_975):
+        t = T_975[freedom - 1]
+    else:  # first term of the Cornish-Fisher expansion
+        t = Z_975 + (Z_975**3 + Z_975) / (4 * freedom)
+    return math.sqrt(passes / freedom) * t / Z_975
+
+
+def decimals(value: float, low: float, high: float) -> int:
+    """Decimal places that the interval supports; negative: tens, hundreds.
+
+    The last digit shown is the first of the half width, or the second where the
+    first is a 1; at least one digit of the value, at most MOST_DIGITS.
+    """
+    first = -math.floor(math.log10(abs(value)))
+    half = (high - low) / 2
+    if half <= 0:
+        return first + MOST_DIGITS - 1
+    place = -math.floor(math.log10(half))
+    if half * 10.0**place < 2:
+        place += 1
+    return min(max(place, first), first + MOST_DIGITS - 1)
+
+
+def cut(value: float, places: int) -> str:
+    """The value rounded to so many decimal places, with thousands apart."""
+    return f"{round(value, places):,.{max(places, 0)}f}"
+
+
+def _choose(generator: np.random.Generator, n: int) -> npt.NDArray[np.int64]:
+    """RESAMPLES times n of 0..n-1, with replacement."""
+    return np.floor(n * generator.random((RESAMPLES, n))).astype(np.int64)
+
+
+def _generator(*names: str) -> np.random.Generator:
+    seed = hashlib.sha256("/".join(names).encode()).digest()
+    return np.random.Generator(np.random.PCG64(int.from_bytes(seed[:16], "little")))

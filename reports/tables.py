@@ -1,0 +1,212 @@
+"""The tables that are no timings: what was measured, parity, error per level, memory."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from reports import statistics
+from reports.markdown import NOTHING, escape, link
+from reports.rows import Row
+from results.record import Record, decoded
+
+MIB = 2**20
+SHORT = 12  # characters of a hash: enough to tell, short enough to read
+WHO = ("implementation", "variant", "device")
+
+
+def who(row: Row) -> dict[str, str]:
+    """The first columns of every table."""
+    return {name: escape(row[name]) for name in WHO}
+
+
+def asked(row: Row) -> dict[str, str]:
+    """Which question a row answers, where a table holds several."""
+    text = f"{row['size']}, T = {row['length']}, {row['data']}"
+    return {
+        "task": escape(row["task"]),
+        "cell": escape(row["cell"]),
+        "size": escape(text),
+        "dtype": escape(row["dtype"]),
+    }
+
+
+def measured(rows: Sequence[Row]) -> pd.DataFrame:
+    """A line for each implementation: with what, from where, when."""
+    lines = []
+    for name in dict.fromkeys(row["implementation"] for row in rows):
+        records = [record for row in rows if row["implementation"] == name for record in row.records]
+        days = sorted(record["created"] for record in records)
+        lines.append(
+            {
+                "implementation": escape(name),
+                "versions": _distinct(records, lambda r: _pairs(r["provenance"]["versions"])),
+                "commit": _distinct(records, lambda r: r["provenance"]["commit"][:SHORT]),
+                "uncommitted changes": _distinct(records, lambda r: _yes(r["provenance"]["dirty"])),
+                "source": _distinct(records, lambda r: r["provenance"]["source"][:SHORT]),
+                "lock": _distinct(records, lambda r: r["provenance"]["lock"][:SHORT]),
+                "thread variables": _distinct(
+                    records, lambda r: _pairs(r["provenance"]["threads"]) or "none set"
+                ),
+                "settings read back": _distinct(records, lambda r: _pairs(r["body"].get("settings", {})))
+                or NOTHING,
+                "first record": days[0],
+                "last record": days[-1],
+                "records": str(len(records)),
+            }
+        )
+    return pd.DataFrame(lines)
+
+
+def parity_matrix(rows: Sequence[Row]) -> pd.DataFrame:
+    """Implementation x variant against task/cell/dtype."""
+
+    def column(row: Row) -> str:
+        return escape(f"{row['task']}/{row['cell']}/{row['dtype']}")
+
+    tried = [row for row in rows if row.parity is not None]
+    return _pivot([{**who(row), "case": column(row)} for row in tried], tried, parity_cell)
+
+
+def parity_cell(rows: Sequence[Row]) -> str:
+    """The worst of the rows, and how many of them passed where there are several."""
+    worst = max(rows, key=_severity)
+    text = _outcome(worst)
+    passed = sum(not row.verdict for row in rows)
+    return text if len(rows) == 1 else f"{text}; {passed} of {len(rows)} rows passed"
+
+
+def level_errors(rows: Sequence[Row]) -> pd.DataFrame:
+    """Implementation x variant x dtype against level; the worst over the rows."""
+    cells, levels = [], []
+    for row in rows:
+        if row.parity is None or row.void or row.parity["status"] == "deviates":
+            continue
+        for level in row.parity["body"]["levels"]:
+            name = f"{level['level']} {level['name']}"
+            cells.append({**who(row), "dtype": escape(row["dtype"]), "case": escape(name)})
+            levels.append(level)
+    return _pivot(cells, levels, _level_cell)
+
+
+def memory(rows: Sequence[Row]) -> pd.DataFrame:
+    """Peak over baseline in MiB, and what the device's allocator says."""
+    lines = []
+    for row in rows:
+        for record in row.memory:
+            lines.append({**asked(row), **who(row), **_memory_cells(row, record)})
+    return pd.DataFrame(lines)
+
+
+def ratio(level: Mapping[str, Any]) -> float:
+    """Error over tolerance; infinite where the error is not finite or nothing was allowed."""
+    if level["error"] is None or level["tolerance"] is None:
+        return 0.0
+    error = decoded(level["error"])
+    if error == 0:
+        return 0.0
+    if not math.isfinite(error) or level["tolerance"] == 0:
+        return math.inf
+    return float(error / level["tolerance"])
+
+
+def first_failed(record: Record) -> Mapping[str, Any] | None:
+    """The level at which a row left the ladder."""
+    return next((level for level in record["body"]["levels"] if level["status"] == "failed"), None)
+
+
+def _outcome(row: Row) -> str:
+    """One row's outcome in words."""
+    record = row.parity
+    assert record is not None  # the caller holds rows that were tried
+    if row.void:
+        return "void: data or weights differ"
+    status, body = record["status"], record["body"]
+    if status == "passed":
+        horizon = any(level["status"] == "horizon reached" for level in body["levels"])
+        return f"passed ({_worst_ratio(record):.2g})" + (", horizon reached" if horizon else "")
+    if status == "failed":
+        level = first_failed(record)
+        if level is None:
+            return f"failed: {escape(record['reason'])}"
+        return f"failed at level {level['level']} ({escape(level['tensor'])})"
+    if status == "deviates" and "deviation" in body:
+        return f"deviates ({link(body['deviation']['id'], body['deviation']['link'])})"
+    return f"{status}: {escape(record['reason'])}"
+
+
+def _worst_ratio(record: Record) -> float:
+    return max((ratio(level) for level in record["body"]["levels"]), default=0.0)
+
+
+def _severity(row: Row) -> tuple[int, float]:
+    record = row.parity
+    assert record is not None
+    order = ("passed", "skipped", "deviates", "failed")
+    return (len(order) if row.void else order.index(record["status"])), _worst_ratio(record)
+
+
+def _level_cell(levels: Sequence[Mapping[str, Any]]) -> str:
+    """Error and error/tolerance of the level nearest to its tolerance, or past it."""
+    worst = max(
+        levels, key=lambda level: (level["status"] == "failed", level["error"] is not None, ratio(level))
+    )
+    if worst["error"] is None:
+        return str(worst["status"])
+    error = decoded(worst["error"])
+    text = "equal" if error == 0 else f"{error:.1e} ({ratio(worst):.2g})"
+    if worst["status"] == "failed":
+        return f"failed: {text}"
+    horizon = any(level["status"] == "horizon reached" for level in levels)
+    return text + (", horizon reached" if horizon else "")
+
+
+def _memory_cells(row: Row, record: Record) -> dict[str, str]:
+    body = record["body"]
+    if row.verdict:
+        text = f"unmeasured: {row.verdict}"
+    elif record["status"] != "ok":
+        text = f"{record['status']}: {escape(record['reason'])}"
+    else:
+        over = (body["peak_bytes"] - body["baseline_bytes"]) / MIB
+        device = ", ".join(
+            f"{escape(name)} {size / MIB:.1f}" for name, size in sorted(body["device_peak"].items())
+        )
+        return {
+            "peak over baseline, MiB": f"{over:.1f}",
+            "baseline, MiB": f"{body['baseline_bytes'] / MIB:.1f}",
+            "device, MiB": device or NOTHING,
+            "steps": statistics.cut(body["steps"], 0),
+        }
+    return {"peak over baseline, MiB": text}
+
+
+def _pivot(
+    cells: list[dict[str, str]], values: Sequence[Any], show: Callable[[Sequence[Any]], str]
+) -> pd.DataFrame:
+    """Lines by all keys but "case", a column a case; ``show`` makes one text of the values that meet."""
+    if not cells:
+        return pd.DataFrame()
+    frame = pd.DataFrame(cells)
+    keys = [name for name in frame.columns if name != "case"]
+    groups = frame.groupby([*keys, "case"], sort=True).indices
+    found = {key: show([values[int(index)] for index in where]) for key, where in groups.items()}
+    wide = pd.Series(found).rename_axis([*keys, "case"]).unstack("case").fillna(NOTHING)
+    return wide.reset_index().rename_axis(columns=None)
+
+
+def _distinct(records: Sequence[Record], field: Callable[[Record], str]) -> str:
+    return escape("; ".join(sorted({field(record) for record in records} - {""})))
+
+
+def _pairs(mapping: Mapping[str, Any]) -> str:
+    texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in mapping.items()}
+    return ", ".join(f"{name} {text}" for name, text in sorted(texts.items()))
+
+
+def _yes(dirty: bool | str) -> str:
+    return dirty if isinstance(dirty, str) else ("yes" if dirty else "no")

@@ -1,0 +1,141 @@
+"""Prove, then time: ``python -m suites.bench`` (``nox -s compare``, ``nox -s bench-<impl>-<device>``).
+
+With ``--python NAME=EXECUTABLE`` once for each implementation, all are compared;
+with ``--impl`` alone, that one is measured in this interpreter.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from results.errors import UserError
+from suites import implementations, recording, selection, spec
+from suites.bench.campaign import Campaign, prove
+from suites.bench.environments import Environment, interpreters
+from suites.selection import Question
+
+SIZE = "small"
+CELLS = "lstm,gru"  # the default of a comparison on a laptop; --full takes them all
+PASSES = 2
+TIMEOUT_S = 600
+INTERRUPTED = 130  # the shell's exit code for an interrupt
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run; the exit code is 0 only where every row asked for was proven or deviates as stated, and timed."""
+    try:
+        return measure(parse(arguments))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nInterrupted. What was finished is kept; the same command goes on from there.", file=sys.stderr)
+        return INTERRUPTED
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The options. Raises UserError for one that does not exist, with the nearest that does."""
+    parser = argparse.ArgumentParser(prog="python -m suites.bench", description=__doc__.splitlines()[0])
+    selection.add_options(parser.add_argument)
+    add = parser.add_argument
+    add("--python", action="append", default=[], metavar="NAME=EXECUTABLE", help="where an implementation runs")
+    add("--records", type=Path, default=recording.ROOT / "results" / "records", help="folder of records")
+    add("--passes", type=positive, default=PASSES, help="passes over all rows")
+    add("--blocks", type=positive, default=5, help="interleaved blocks in each group")
+    add("--threads", type=positive, default=recording.usable_cores(), help="threads that a row may use")
+    add("--timeout", type=positive, default=TIMEOUT_S, help="seconds after which a group is given up")
+    add("--full", action="store_true", help="every cell of the tasks, not only lstm and gru")
+    add("--parity-only", action="store_true", help="prove, but do not time")
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        known = [flag for action in parser._actions for flag in action.option_strings]
+        near = difflib.get_close_matches(unknown[0].split("=")[0], known, n=1)
+        raise UserError(f"unknown option {unknown[0]!r}." + (f" Did you mean {near[0]}?" if near else ""))
+    return options
+
+
+def positive(text: str) -> int:
+    """A whole number above zero."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number above zero, got {text!r}")
+    return int(text)
+
+
+def measure(options: argparse.Namespace) -> int:
+    """Check the options, prove every implementation, time what is proven."""
+    environments, questions = rows(options)
+    origins, unable = {}, []
+    for name, environment in list(environments.items()):
+        print(f"Looking at {name} in {environment.python} ...", flush=True)
+        described = environment.describe()
+        if "origin" in described:
+            origins[name] = described["origin"]
+            continue
+        unable.append(f"{name}: {described['reason']}")
+        print(f"skipped, not passed  {unable[-1]}", flush=True)
+    questions = [question for question in questions if question.folder.name in origins]
+    if not questions:
+        raise UserError("nothing can run here. " + " ".join(unable))
+    gate = {name: prove(environments[name], gate_options(options), options.records) for name in origins}
+    name = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    campaign = Campaign(
+        options.records, environments, origins, questions, options.passes, options.blocks, options.timeout, name
+    )
+    if not options.parity_only:
+        campaign.run()
+    return summary(gate, unable, campaign)
+
+
+def rows(options: argparse.Namespace) -> tuple[dict[str, Environment], list[Question]]:
+    """The environments by implementation, and the rows to time. Raises UserError."""
+    pythons = interpreters(options.python)
+    if options.impl:
+        asked = options.impl.split(",")
+        strange = [impl for impl in asked if impl not in pythons]
+        if pythons and strange:
+            raise UserError(
+                f"--impl {strange[0]}: expected one of {', '.join(pythons)}; a folder of your own is measured by "
+                f"`nox -s bench-<framework>-<device> -- --impl {strange[0]}`, in that framework's environment."
+            )
+        pythons = {impl: pythons.get(impl, sys.executable) for impl in asked}
+    if not pythons:
+        raise UserError("expected --impl NAME, or --python NAME=EXECUTABLE for each implementation, got neither.")
+    environments, questions = {}, []
+    for impl, python in pythons.items():
+        chosen = vars(options) | {"impl": impl}
+        if options.cell is None and not options.full:
+            chosen["cell"] = CELLS
+        found = selection.questions(chosen.get, size=SIZE, dtypes=("float32",))
+        environments[found[0].folder.name] = Environment(impl, python, options.device or "cpu", options.threads)
+        questions += found
+    return environments, questions
+
+
+def gate_options(options: argparse.Namespace) -> list[str]:
+    """What the gate is asked: the same rows at its own size, in both dtypes and every cell unless chosen."""
+    found = []
+    for name in ("variant", "task", "cell", "dtype", "data", "seed"):
+        if getattr(options, name) is not None:
+            found += [f"--{name}", getattr(options, name)]
+    return found
+
+
+def summary(gate: dict[str, int], unable: list[str], campaign: Campaign) -> int:
+    """Say what failed; the exit code."""
+    broken = [name for name, code in gate.items() if code != 0]
+    for text in unable:
+        print(f"skipped: {text}")
+    for name in broken:
+        print(f"parity failed: {name}, see above; its failing rows are untimed")
+    for text in campaign.failed:
+        print(f"not measured: {text}")
+    print(f"Records are in {campaign.records}; `nox -s report` writes the tables.")
+    return 1 if broken or campaign.failed or unable else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,181 @@
+"""Many rows: each proven, then timed, a fresh process for every sample group.
+
+Groups run in rotated order over several passes, so that drift of the machine hits
+all implementations alike. What has a record with the same key (spec, source, lock,
+hardware) is not run again; a failure is a record too, and never counts as done.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from results import store
+from results.record import Record
+from suites import implementations, recording
+from suites.bench.environments import Environment, tail
+from suites.selection import Question
+
+# what may differ between a parity row (tiny) and the timed row (any size) it stands for
+PROVEN_BY = ("implementation", "variant", "task", "cell", "dtype", "device", "data")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One child process: a sample group of one pass, or the memory pass of a row."""
+
+    kind: str  # "bench" or "memory"
+    question: Question
+    number: int  # of the pass
+
+    @property
+    def more(self) -> dict[str, int]:
+        """What enters the cache key beside the row."""
+        return {"passed": self.number} if self.kind == "bench" else {}
+
+    def __str__(self) -> str:
+        about = f"pass {self.number + 1}" if self.kind == "bench" else "memory"
+        return f"{about:<7} {self.question.row}"
+
+
+@dataclass
+class Campaign:
+    """The rows of all implementations, with the environment and the origin of each."""
+
+    records: Path
+    environments: dict[str, Environment]  # by folder name
+    origins: dict[str, dict[str, Any]]
+    questions: list[Question]
+    passes: int
+    blocks: int
+    timeout: float
+    name: str
+    failed: list[str] = field(default_factory=list)
+
+    def known(self) -> list[Record]:
+        """The records so far; damaged ones are named and kept aside."""
+        records, damaged = store.read_all(self.records)
+        for file in damaged:
+            print(f"damaged record kept aside: {file}", flush=True)
+        return records
+
+    def jobs(self) -> list[Job]:
+        """Every job of the campaign in the order it runs: rows rotated by pass, then memory."""
+        rows = interleaved(self.questions)
+        turns = [rows[n % max(1, len(rows)) :] + rows[: n % max(1, len(rows))] for n in range(self.passes)]
+        timed = [Job("bench", question, n) for n, turn in enumerate(turns) for question in turn]
+        return timed + [Job("memory", question, 0) for question in rows]
+
+    def run(self) -> None:
+        """Time every row that is proven; say why of each that is not."""
+        records = self.known()
+        done = {record["key"] for record in records if record["status"] == "ok"}
+        verdicts = {question: self.verdict(question, records) for question in self.questions}
+        for question, reason in verdicts.items():
+            if reason:
+                print(f"untimed  {question.row}: {reason}", flush=True)
+                self.note(question, reason, records)
+        jobs = [job for job in self.jobs() if not verdicts[job.question]]
+        left = [job for job in jobs if self.key(job) not in done]
+        if len(left) < len(jobs):
+            print(f"{len(jobs) - len(left)} of {len(jobs)} groups are measured already and stay as they are.")
+        for line in self.progress(left):
+            print(line, flush=True)
+
+    def progress(self, jobs: list[Job]) -> Iterator[str]:
+        """Run the jobs one by one; a line before each, a line with its outcome."""
+        began = time.monotonic()
+        for n, job in enumerate(jobs):
+            spent = time.monotonic() - began
+            ahead = f", about {clock(spent / n * (len(jobs) - n))} left" if n else ""
+            yield f"[{n + 1}/{len(jobs)}  {clock(spent)}{ahead}]  {job}"
+            status, reason = self.launch(job)
+            if status != "ok":
+                self.failed.append(f"{job}: {status}: {reason}")
+                body: dict[str, Any] = {"campaign": self.name, "pass": job.number} if job.kind == "bench" else {}
+                self.write(job.kind, job.question, status, reason, body, **job.more)
+                yield f"    {status}: {reason}"
+
+    def launch(self, job: Job) -> tuple[str, str]:
+        """Run one child; ("ok", "") if it left its record, else the status and why."""
+        row, environment = job.question.row, self.environments[job.question.folder.name]
+        common = ["--records", str(self.records), "--threads", str(environment.threads), *row_options(job.question)]
+        if job.kind == "bench":
+            own = ["--blocks", str(self.blocks), "--pass-number", str(job.number), "--campaign", self.name]
+            module = ["-m", "pytest", "-q", "--benchmark-disable-gc", "suites/bench/test_group.py", *own]
+        else:
+            module = ["-m", "suites.bench.memory"]
+        try:
+            done = environment.run(*module, *common, timeout=self.timeout)
+        except subprocess.TimeoutExpired:
+            return "timeout", f"not finished after {self.timeout:g} s"
+        if done.returncode != 0:
+            return "error", f"exit code {done.returncode} ({row}):\n{tail(done.stdout)}"
+        return "ok", ""
+
+    def verdict(self, question: Question, records: list[Record]) -> str:
+        """Why the row may not be timed, or nothing where it is proven here and now."""
+        origin = self.origins[question.folder.name]
+        proofs = [record for record in records if record["kind"] == "parity" and proves(record, question, origin)]
+        if not proofs:
+            return "parity failed: no record of it"
+        newest = proofs[-1]
+        if newest["status"] == "passed":
+            return ""
+        if newest["status"] == "failed":
+            return "parity failed"
+        return f"{newest['status']}: {newest['reason']}"
+
+    def note(self, question: Question, reason: str, records: list[Record]) -> None:
+        """Keep an untimed row as a record, once."""
+        key = self.key(Job("bench", question, 0))
+        if not any(r["key"] == key and r["status"] == "untimed" and r["reason"] == reason for r in records):
+            self.write("bench", question, "untimed", reason, {"campaign": self.name, "pass": 0}, passed=0)
+
+    def key(self, job: Job) -> str:
+        """The cache key of a job, from the origin that its environment stated."""
+        return recording.key(job.kind, job.question, self.origins[job.question.folder.name], **job.more)
+
+    def write(
+        self, kind: str, question: Question, status: str, reason: str, body: dict[str, Any], **more: int
+    ) -> None:
+        """A record that the parent writes for a row that could not: untimed, error, timeout."""
+        origin = self.origins[question.folder.name]
+        recording.write(self.records, kind, question, status, reason, body, origin, **more)
+
+
+def prove(environment: Environment, arguments: list[str], records: Path) -> int:
+    """Run the gate for an implementation in its environment, output shown; pytest's exit code."""
+    own = ["-p", "no:cacheprovider", "--no-header", "--records", str(records)]
+    return environment.stream("-m", "pytest", "suites/parity", *own, *arguments)
+
+
+def proves(record: Record, question: Question, origin: dict[str, Any]) -> bool:
+    """Whether a parity record speaks of this row, as its source, versions and hardware are now."""
+    row, have = question.row.record(), record["provenance"]
+    same = all(record["row"][name] == row[name] for name in PROVEN_BY)
+    return same and all(have[name] == origin[name] for name in ("source", "lock", "versions", "hardware_hash"))
+
+
+def row_options(question: Question) -> list[str]:
+    """The options that select just this row."""
+    row = question.row
+    return [
+        "--variant", row.variant, "--task", question.asked, "--cell", row.cell, "--dtype", row.dtype, "--size", row.size,
+        "--data", row.data, "--length", str(row.length), "--seed", str(row.seed),
+    ]  # fmt: skip
+
+
+def interleaved(questions: list[Question]) -> list[Question]:
+    """Rows of one task and cell side by side, whatever the implementation: they will be compared."""
+    order = {name: n for n, name in enumerate(implementations.VARIANTS)}
+    return sorted(questions, key=lambda q: (q.row.task, q.row.cell, q.row.dtype, order[q.row.variant], q.row.implementation))  # fmt: skip
+
+
+def clock(seconds: float) -> str:
+    """Seconds as minutes:seconds."""
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"

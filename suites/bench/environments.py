@@ -1,0 +1,86 @@
+"""Where each implementation runs: an interpreter, its environment variables, a child process."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from results.errors import UserError
+from suites.recording import ROOT
+
+DESCRIBE_TIMEOUT_S = 300  # a framework's first import reads hundreds of megabytes from a cold disk
+
+
+@dataclass(frozen=True)
+class Environment:
+    """An interpreter that holds an implementation's framework."""
+
+    impl: str  # a name or a path, as --impl takes it
+    python: str
+    device: str
+    threads: int
+
+    def variables(self) -> dict[str, str]:
+        """Threads and noise, set before any import; what else is set already stays."""
+        n = str(self.threads)
+        pools = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+        fixed = {"PYTHONHASHSEED": "0", "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONUNBUFFERED": "1"}
+        gpu = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"} if self.device == "gpu" else {}
+        return dict(os.environ) | fixed | gpu | dict.fromkeys(pools, n)
+
+    def command(self, *arguments: str) -> list[str]:
+        """The command line for ``python <arguments>`` about this implementation."""
+        return [self.python, *arguments, "--impl", self.impl, "--device", self.device]
+
+    def run(self, *arguments: str, timeout: float) -> subprocess.CompletedProcess[str]:
+        """Run and wait, output kept; the parent sleeps meanwhile. Raises subprocess.TimeoutExpired."""
+        return subprocess.run(
+            self.command(*arguments),
+            cwd=ROOT,
+            env=self.variables(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            timeout=timeout,
+            check=False,
+        )
+
+    def stream(self, *arguments: str) -> int:
+        """Run with the output going where ours goes; the exit code."""
+        return subprocess.run(self.command(*arguments), cwd=ROOT, env=self.variables(), check=False).returncode
+
+    def describe(self) -> dict[str, Any]:
+        """``{"origin": provenance}``, or ``{"reason": why it cannot run here}``."""
+        try:
+            done = self.run("-m", "suites.bench.describe", timeout=DESCRIBE_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            return {"reason": f"{self.python} did not answer within {DESCRIBE_TIMEOUT_S} s"}
+        except OSError as error:
+            raise UserError(f"--python {self.impl}={self.python}: {error.strerror}.") from None
+        lines = done.stdout.strip().splitlines()
+        if done.returncode != 0 or not lines or not lines[-1].startswith("{"):
+            return {"reason": f"{self.python}: exit code {done.returncode}: {tail(done.stdout)}"}
+        found: dict[str, Any] = json.loads(lines[-1])
+        return found
+
+
+def tail(output: str, lines: int = 12) -> str:
+    """The end of a child's output, for a reason that a reader can use."""
+    return "\n".join(output.strip().splitlines()[-lines:])
+
+
+def interpreters(pairs: list[str]) -> dict[str, str]:
+    """``NAME=EXECUTABLE`` pairs as a dict. Raises UserError."""
+    found = {}
+    for pair in pairs:
+        name, sign, python = pair.partition("=")
+        if not sign or not name or not Path(python).is_file():
+            raise UserError(f"--python {pair}: expected NAME=EXECUTABLE with an existing executable.")
+        found[name] = python
+    return found

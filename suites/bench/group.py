@@ -1,0 +1,156 @@
+"""One sample group: one row, built in this process, its phases apart, ready to be sampled."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import cycle, islice
+from typing import Any
+
+from results.errors import UserError
+from suites import implementations, tasks, weights
+from suites.bench import floor
+from suites.interface import Array, Implementation
+from suites.selection import Question
+
+BATCHES = 8  # placed before timing and taken in turn, so that no step sees the same batch twice in a row
+ROUND_S = 0.02  # a sample lasts about this long: 20 000 times the clock's 1 us, and short beside a burst of load
+SETTLED = 0.05  # warm-up is over when a round is no more than 5 % faster than the best before it
+WARM_UP_ROUNDS = (4, 40)  # at least, at most
+LATE_SYNC = 0.25  # a result that arrives this share of a round after sync() was not waited for
+LATE_SYNC_S = 2e-3  # and at least this late: fetching a scalar takes microseconds
+
+
+class MissingSync(Exception):
+    """``sync()`` came back before the work was done: the samples mean nothing."""
+
+
+@dataclass
+class Group:
+    """The row's implementation with its placed batches, and how long each phase took."""
+
+    question: Question
+    impl: Implementation
+    settings: dict[str, str]
+    phases: dict[str, float]
+    placed: list[Any]
+    device: Any
+    iterations: dict[str, int] = field(default_factory=dict)
+
+    def target(self, what: str) -> Sample:
+        """What one iteration of ``what`` ("train", "infer", "floor_train", "floor_infer") runs."""
+        task, row = self.question.task, self.question.row
+        if what in ("train", "infer"):
+            call = self.impl.step if what == "train" else self.impl.infer
+            batches = cycle(self.placed)
+            return Sample(lambda: call(next(batches)), self.impl.sync, self.iterations.get(what, 1), self.impl.fetch)
+        products = floor.training(task) if what == "floor_train" else floor.inference(task)
+        return Sample(self.device.floor(products, row.dtype, row.device), _nothing, self.iterations.get(what, 1), None)
+
+    def warm_up(self, what: str) -> int:
+        """Run until a round is no longer faster than those before; sets the iterations of a round.
+
+        The block size is taken from the last rounds, after compilation. Returns the rounds it took.
+        """
+        least, most = WARM_UP_ROUNDS
+        sample, times = self.target(what), [float("inf")]
+        for n in range(1, most + 1):
+            began = time.perf_counter()
+            count = 0
+            while time.perf_counter() - began < ROUND_S or count == 0:
+                sample()
+                sample.wait()
+                count += 1
+            times.append((time.perf_counter() - began) / count)
+            if n >= least and times[-1] > (1 - SETTLED) * min(times[:-1]):
+                break
+        self.iterations[what] = max(1, round(ROUND_S / statistics.median(times[-least:])))
+        return n
+
+
+class Sample:
+    """A callable for pytest-benchmark: ``iterations`` calls, the last of which waits for the device."""
+
+    def __init__(
+        self,
+        call: Callable[[], Any],
+        sync: Callable[[], None],
+        iterations: int,
+        fetch: Callable[[Any], Array] | None,
+    ) -> None:
+        self.call, self.wait, self.iterations, self.fetch = call, sync, iterations, fetch
+        self.count, self.last = 0, None
+
+    def __call__(self) -> None:
+        self.last = self.call()
+        self.count += 1
+        if self.count % self.iterations == 0:
+            self.wait()
+
+    def prove_sync(self, round_s: float) -> None:
+        """Raise MissingSync if the last result of a round is not there right after ``sync()``.
+
+        One more round, then the result is fetched and timed: where sync waited, it is a copy.
+        """
+        if self.fetch is None:
+            return
+        for _ in range(self.iterations - self.count % self.iterations):
+            self()
+        began = time.perf_counter()
+        self.fetch(self.last)
+        late = time.perf_counter() - began
+        if late > max(LATE_SYNC_S, LATE_SYNC * round_s):
+            raise MissingSync(
+                f"expected the result to be there after sync(), got it {late * 1e3:.1f} ms later "
+                f"(a round lasts {round_s * 1e3:.1f} ms): sync() does not wait for the device"
+            )
+
+
+def build(question: Question, threads: int) -> Group:
+    """Import, build, first step, first inference: each phase timed apart.
+
+    Raises Unavailable or UserError where the row cannot run.
+    """
+    row, task, phases = question.row, question.task, {}
+    with Phase(phases, "import_s"):
+        device = implementations.device_module(question.folder)
+        make = implementations.builder(question.folder, row.variant)
+    settings = device.configure(row.device, threads)
+    with Phase(phases, "build_s"):
+        impl = make(task, row.dtype, row.device)
+        impl.load(weights.cast(weights.initial(task, row.seed), row.dtype))
+    placed = [impl.place(tasks.cast(batch, row.dtype)) for batch in islice(tasks.batches(task, row.seed), BATCHES)]
+    for what, call in (("first_step_s", impl.step), ("first_infer_s", impl.infer)):
+        with Phase(phases, what):
+            call(placed[0])
+            impl.sync()
+    return Group(question, impl, settings, phases, placed, device)
+
+
+def only(questions: list[Question]) -> Question:
+    """A group is one row. Raises UserError where the options select several."""
+    if len(questions) != 1:
+        raise UserError(
+            f"a sample group is one row in a process of its own: expected options that select one row, "
+            f"got {len(questions)}. `python -m suites.bench` runs many."
+        )
+    return questions[0]
+
+
+class Phase:
+    """Times what is inside, into ``phases[name]``, in seconds."""
+
+    def __init__(self, phases: dict[str, float], name: str) -> None:
+        self.phases, self.name = phases, name
+
+    def __enter__(self) -> None:
+        self.began = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self.phases[self.name] = time.perf_counter() - self.began
+
+
+def _nothing() -> None:
+    """A floor waits by itself."""

@@ -1,0 +1,24 @@
+"""Samples of one row. Run by ``python -m suites.bench``, in a fresh process for each row and pass.
+
+A training step is forward, backward, clip and optimiser, the batch already on
+the device; inference is the logits from a zero state. Nothing is transferred.
+"""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+from suites.bench.group import Group
+
+ROUNDS = 5  # samples of a block
+
+
+def test_samples(block: int, what: str, group: Group, blocks: list[dict[str, Any]], benchmark: Any) -> None:
+    sample = group.target(what)
+    iterations = group.iterations[what]
+    benchmark.group = what
+    benchmark.pedantic(sample, rounds=ROUNDS, iterations=iterations)
+    seconds = list(benchmark.stats.stats.data)
+    sample.prove_sync(iterations * statistics.median(seconds))
+    blocks.append({"what": what, "block": block, "iterations": iterations, "seconds": seconds})

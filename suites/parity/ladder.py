@@ -1,0 +1,262 @@
+"""The parity ladder: levels 0 to 5, each harder to fool than the one before.
+
+    0  data and weights are the frozen ones; weights and carry survive load and dump
+    1  forward: every hidden state, final states, logits; the timed ``infer``; the carry
+       that a training step leaves
+    2  the loss
+    3  every gradient, of the initial state and of the input too
+    4  moments, parameters and step count after steps 1 to 3, both optimisers
+    5  the whole trajectory: loss and parameters after every step
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from results.record import number
+from suites import tasks, weights
+from suites.interface import Arrays, Implementation
+from suites.parity import digests
+from suites.parity.comparator import Finding, compare
+from suites.parity.reference import Reference, Step, horizon, train, with_optimiser
+from suites.parity.tolerances import HORIZON, OPTIMISER_STEPS, Rule, Tolerance, beside_oracle, conditioned, flat
+from suites.spec import Task
+
+LEVELS = ("data and weights", "forward", "loss", "gradients", "optimiser", "trajectory")
+
+
+@dataclass(frozen=True)
+class Level:
+    """What one level found."""
+
+    level: int
+    status: str  # "passed", "failed", "horizon reached"
+    findings: tuple[Finding, ...]
+    detail: str = ""
+
+    @property
+    def name(self) -> str:
+        """What the level is about."""
+        return LEVELS[self.level]
+
+    @property
+    def told(self) -> Finding | None:
+        """The finding worth telling: the first that failed, else the one nearest its tolerance."""
+        failed = [finding for finding in self.findings if finding.failed]
+        if failed:
+            return failed[0]
+        return max(self.findings, key=lambda finding: finding.ratio, default=None)
+
+    def record(self) -> dict[str, Any]:
+        """The level as a parity record keeps it."""
+        told = self.told
+        seen = {} if told is None else asdict(told)
+        return {
+            "level": self.level,
+            "name": self.name,
+            "status": self.status,
+            "error": number(seen["error"]) if seen else None,
+            "tolerance": number(seen["tolerance"]) if seen else None,
+            "tensor": seen.get("tensor", ""),
+            "where": seen.get("where", ""),
+            "origin": seen.get("origin", ""),
+            "detail": "; ".join(text for text in (self.detail, failure_text(self)) if text),
+        }
+
+
+@dataclass
+class Climb:
+    """One row on the ladder: what it is compared with, and its implementation, built once."""
+
+    reference: Reference
+    dtype: str
+    build: Callable[[Task], Implementation]
+    _own: Implementation | None = field(default=None, init=False)
+
+    def levels(self) -> Iterator[Level]:
+        """Each level as it is done; the first failure ends the climb."""
+        for check in (self._data, self._forward, self._loss, self._gradients, self._optimiser, self._trajectory):
+            level = check()
+            yield level
+            if level.status == "failed":
+                return
+
+    @property
+    def impl(self) -> Implementation:
+        """The implementation under the task's own optimiser."""
+        if self._own is None:
+            self._own = self.build(self.reference.fixture.task)
+        return self._own
+
+    # level 0
+
+    def _data(self) -> Level:
+        fixture = self.reference.fixture
+        exact = _exact("bits must be equal")
+        params = weights.cast(fixture.params, self.dtype)
+        carry = weights.cast(fixture.carries["random"], self.dtype)
+        self.impl.load(params, carry)
+        findings = [digests.check(fixture)]
+        findings += compare(params, self.impl.dump(), exact, self.dtype, "load, dump")
+        findings += compare(carry, self.impl.dump_carry(), exact, self.dtype, "load, dump_carry")
+        moments = self.impl.dump_optimiser()
+        findings += compare(fresh_optimiser(fixture.task, params), moments, exact, self.dtype, "load, dump_optimiser")
+        return _level(0, findings)
+
+    # levels 1 to 3: the first batch, from both carries
+
+    def _forward(self) -> Level:
+        fixture, expected = self.reference.fixture, self.reference.answers.forward
+        rule = self._rule(self.reference.kappa, self.reference.float32)
+        self._load()
+        first, second = (tasks.cast(batch, self.dtype) for batch in fixture.batches[:2])
+        findings = []
+        for case in ("zero", "random"):
+            carry = weights.cast(fixture.carries[case], self.dtype)
+            got = self.impl.forward(first, carry)
+            findings += compare(_forward_order(expected[case]), got, rule, self.dtype, f"carry {case}")
+        logits = {"logits": expected["zero"]["logits"]}
+        self.impl.infer(self.impl.place(second))  # what it leaves behind must not reach the next call
+        inferred = {"logits": self.impl.fetch(self.impl.infer(self.impl.place(first)))}
+        findings += compare(logits, inferred, rule, self.dtype, "infer")
+        self.impl.step(self.impl.place(first))
+        findings += compare(self._left(), self.impl.dump_carry(), rule, self.dtype, "carry after a step")
+        return _level(1, findings)
+
+    def _loss(self) -> Level:
+        expected = self.reference.answers.loss
+        rule = flat("loss") if self.dtype == "float64" else beside_oracle(self.reference.float32)
+        self._load()
+        batch = tasks.cast(self.reference.fixture.batches[0], self.dtype)
+        findings = []
+        for case, value in expected.items():
+            got = self.impl.loss(batch, weights.cast(self.reference.fixture.carries[case], self.dtype))
+            findings += compare(*_scalars(value, got, self.dtype), rule, self.dtype, f"carry {case}")
+        return _level(2, findings)
+
+    def _gradients(self) -> Level:
+        expected = self.reference.answers.gradients
+        rule = self._rule(self.reference.kappa, self.reference.float32)
+        self._load()
+        batch = tasks.cast(self.reference.fixture.batches[0], self.dtype)
+        findings = []
+        for case, value in expected.items():
+            got = self.impl.gradients(batch, weights.cast(self.reference.fixture.carries[case], self.dtype))
+            findings += compare(value, got, rule, self.dtype, f"carry {case}")
+        return _level(3, findings)
+
+    # levels 4 and 5: training
+
+    def _optimiser(self) -> Level:
+        findings: list[Finding] = []
+        for optimiser, steps in self.reference.training.items():
+            impl = self.impl
+            if optimiser != self.reference.fixture.task.training.optimiser:
+                impl = self.build(with_optimiser(self.reference.fixture.task, optimiser))
+            got = train(impl, self.reference.fixture, self.dtype, OPTIMISER_STEPS)
+            for k, (have, want) in enumerate(zip(got, steps[:OPTIMISER_STEPS], strict=True)):
+                rule = self._training_rule("optimiser", optimiser, k)
+                findings += self._step(have, want, rule, f"{optimiser} step {k + 1}")
+        return _level(4, findings)
+
+    def _trajectory(self) -> Level:
+        fixture = self.reference.fixture
+        optimiser = fixture.task.training.optimiser
+        envelope = self.reference.training_float32[optimiser]
+        steps = len(fixture.batches) if self.dtype == "float64" else horizon(envelope, fixture.params)
+        got = train(self.impl, fixture, self.dtype, steps)
+        findings: list[Finding] = []
+        for k, (have, want) in enumerate(zip(got, self.reference.training[optimiser], strict=False)):
+            rule = self._training_rule("trajectory", optimiser, k)
+            findings += compare(*_scalars(want.loss, have.loss, self.dtype), rule, self.dtype, f"step {k + 1}")
+            findings += compare(want.params, have.params, rule, self.dtype, f"step {k + 1}")
+        level = _level(5, findings, detail=f"{steps} steps")
+        if level.status == "passed" and steps < len(fixture.batches):
+            detail = f"the oracle's own float32 error passes {HORIZON:g} after {steps} of {len(fixture.batches)} steps"
+            return replace(level, status="horizon reached", detail=detail)
+        return level
+
+    # helpers
+
+    def _load(self) -> None:
+        self.impl.load(weights.cast(self.reference.fixture.params, self.dtype))
+
+    def _left(self) -> Arrays:
+        """What a step from zeros must leave as the next step's carry."""
+        fixture = self.reference.fixture
+        if not fixture.task.training.stateful:
+            return weights.cast(fixture.carries["zero"], "float64")
+        final = self.reference.answers.forward["zero"]
+        return {name: final[f"final.{name}"] for name in fixture.carries["zero"]}
+
+    def _rule(self, kappa: dict[str, float], float32: dict[str, float]) -> Rule:
+        rule = conditioned(kappa) if self.dtype == "float64" else beside_oracle(float32)
+        return lambda name: rule(name if name in kappa else f"final.{name}")
+
+    def _training_rule(self, what: str, optimiser: str, k: int) -> Rule:
+        if self.dtype == "float64":
+            return flat(what)
+        return beside_oracle(self.reference.training_float32[optimiser][k])
+
+    def _step(self, have: Step, want: Step, rule: Rule, where: str) -> list[Finding]:
+        """Loss, step count, moments, parameters, carry: in the order in which an error arises."""
+        count, moments = _split(want.optimiser)
+        have_count, have_moments = _split(have.optimiser)
+        findings = compare(*_scalars(want.loss, have.loss, self.dtype), rule, self.dtype, where)
+        findings += compare(count, have_count, _exact("a count"), self.dtype, where)
+        for wanted, got in ((moments, have_moments), (want.params, have.params), (want.carry, have.carry)):
+            findings += compare(wanted, got, rule, self.dtype, where)
+        return findings
+
+
+def fresh_optimiser(task: Task, params: Arrays) -> Arrays:
+    """What ``dump_optimiser`` gives right after ``load``."""
+    moments = ("m.", "v.") if task.training.optimiser == "adam" else ()
+    zeros = {moment + name: np.zeros_like(value) for moment in moments for name, value in params.items()}
+    return {"step": np.int64(0), **zeros}
+
+
+def failure_text(level: Level) -> str:
+    """Everything a reader needs of a failed level, or nothing."""
+    told = level.told
+    if level.status != "failed" or told is None:
+        return ""
+    others = sorted({f.tensor for f in level.findings if f.failed and f.tensor != told.tensor})
+    lines = [
+        f"level {level.level} ({level.name}): {told.tensor}: {told.problem}",
+        f"  where      {told.where}{', ' + told.at if told.at else ''}",
+        f"  expected   {told.expected}",
+        f"  got        {told.got}",
+        f"  error      {told.error:.3e}",
+        f"  tolerance  {told.tolerance:.3e} ({told.origin})",
+    ]
+    if others:
+        lines.append(f"  and also   {', '.join(others)}")
+    return "\n".join(lines)
+
+
+def _level(number: int, findings: list[Finding], detail: str = "") -> Level:
+    status = "failed" if any(finding.failed for finding in findings) else "passed"
+    return Level(number, status, tuple(findings), detail)
+
+
+def _exact(origin: str) -> Rule:
+    return lambda name: Tolerance(0.0, origin)
+
+
+def _scalars(want: float, got: float, dtype: str) -> tuple[Arrays, Arrays]:
+    return {"loss": np.float64(want)}, {"loss": np.array(got, dtype)}
+
+
+def _forward_order(answers: Arrays) -> Arrays:
+    """Hidden states before final states before logits: the order in which an error travels."""
+    order = ("hidden", "final", "logits")
+    return {name: answers[name] for name in sorted(answers, key=lambda name: order.index(name.split(".")[0]))}
+
+
+def _split(optimiser: Arrays) -> tuple[Arrays, Arrays]:
+    return {k: v for k, v in optimiser.items() if k == "step"}, {k: v for k, v in optimiser.items() if k != "step"}

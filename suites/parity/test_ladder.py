@@ -1,0 +1,79 @@
+"""The gate: every selected row climbs the ladder. Run by ``nox -s parity-<impl>-<device>``."""
+
+from __future__ import annotations
+
+import pytest
+
+from results.errors import UserError
+from suites import implementations, recording
+from suites.conftest import option
+from suites.interface import Unavailable
+from suites.parity import fixtures
+from suites.parity.ladder import LEVELS, Climb, Level, failure_text
+from suites.parity.reference import reference
+from suites.selection import Question
+
+
+def test_row(question: Question, request: pytest.FixtureRequest, record_property) -> None:  # type: ignore[no-untyped-def]
+    row = question.row
+    stated = implementations.deviation(question.folder, row.variant, row.cell)
+    build = implementations.builder(question.folder, row.variant)
+    levels: list[Level] = []
+    try:
+        known = reference(question.task, row.seed)
+        for level in Climb(known, row.dtype, lambda task: build(task, row.dtype, row.device)).levels():
+            levels.append(level)
+            record_property("failed" if level.status == "failed" else "passed", line(level))
+    except Unavailable as error:
+        finish(request, question, "skipped", str(error), levels)
+        record_property("skipped", f"skipped: {error}")
+        pytest.skip(str(error))
+    except UserError as error:
+        pytest.fail(str(error), pytrace=False)
+    failed = levels[-1].status == "failed"
+    if stated is not None:
+        judge_deviation(request, question, levels, stated)
+    elif failed:
+        text = f"{row}\n{failure_text(levels[-1])}"
+        finish(request, question, "failed", text, levels)
+        pytest.fail(text, pytrace=False)
+    else:
+        finish(request, question, "passed", "", levels)
+
+
+def judge_deviation(
+    request: pytest.FixtureRequest, question: Question, levels: list[Level], stated: implementations.Deviation
+) -> None:
+    """A stated deviation must fail the gate by a number; one that passes is stale."""
+    about = f"{stated.id}: {stated.reason} ({stated.link})"
+    told = levels[-1].told
+    if levels[-1].status == "failed" and told is not None and told.problem == "error above tolerance":
+        finish(request, question, "deviates", about, levels)
+        request.node.user_properties.append(("deviates", f"deviates as stated, and is not timed: {about}"))
+        pytest.xfail(about)
+    text = f"{question.row}\nthe stated deviation {about} no longer deviates: take it out of deviations.toml."
+    if levels[-1].status == "failed":
+        text = f"{question.row}\nthe stated deviation {about} fails, but not by a number:\n{failure_text(levels[-1])}"
+    finish(request, question, "failed", text, levels)
+    pytest.fail(text, pytrace=False)
+
+
+def finish(
+    request: pytest.FixtureRequest, question: Question, status: str, reason: str, levels: list[Level]
+) -> None:
+    """Keep the row's record at once: an interrupted run loses nothing that is finished."""
+    digest = fixtures.make(question.task, question.row.seed).digest()
+    body = {"levels": [level.record() for level in levels], "digest": digest}
+    recording.write(option(request.config)("records") or "", "parity", question, status, reason, body)
+
+
+def line(level: Level) -> str:
+    """A level as one line: measured error, tolerance, the tensor nearest to it, where."""
+    told = level.told
+    sign = "x" if level.status == "failed" else "ok"
+    head = f"level {level.level}  {LEVELS[level.level]:<16}"
+    if told is None:
+        return f"{head} {sign}"
+    relation = ">" if told.error > told.tolerance else "<="
+    place = f"{told.tensor}, {told.where}" + (f", {level.detail}" if level.detail else "")
+    return f"{head} error {told.error:.1e} {relation} {told.tolerance:.1e}  {sign:<2}  {place}"

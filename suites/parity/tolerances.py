@@ -1,0 +1,69 @@
+"""The constants of the gate, read from ``tolerances.toml`` beside this file, and the rules they enter."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+_FILE = Path(__file__).with_suffix(".toml")
+_RAW = tomllib.loads(_FILE.read_text(encoding="utf-8"))
+
+DRAWS: int = _RAW["conditioning"]["draws"]
+KAPPA_LIMIT: float = _RAW["conditioning"]["limit"]
+OPTIMISER_STEPS: int = _RAW["trajectory"]["optimiser_steps"]
+STEPS: int = _RAW["trajectory"]["steps"]
+HORIZON: float = _RAW["trajectory"]["horizon"]
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """The largest relative error that passes, and where it comes from."""
+
+    value: float
+    origin: str
+
+
+Rule = Callable[[str], Tolerance]
+"""The tolerance of a tensor, by its name."""
+
+
+def roundoff(dtype: str) -> float:
+    """u, the unit roundoff: half the distance from 1 to the next number."""
+    return float(np.finfo(dtype).eps) / 2
+
+
+def conditioned(kappa: dict[str, float]) -> Rule:
+    """float64, levels 1 and 3: 64 u kappa, with the tensor's own measured kappa."""
+    factor, u = _RAW["float64"]["roundoffs"], roundoff("float64")
+
+    def rule(name: str) -> Tolerance:
+        k = max(1.0, kappa[name])
+        return Tolerance(factor * u * k, f"{factor} u kappa, u = {u:.1e}, kappa = {k:.3g}")
+
+    return rule
+
+
+def flat(what: str) -> Rule:
+    """float64, levels 2 (``loss``), 4 (``optimiser``) and 5 (``trajectory``): one constant."""
+    if what == "loss":
+        factor, u = _RAW["float64"]["roundoffs"], roundoff("float64")
+        return lambda name: Tolerance(factor * u, f"{factor} u, u = {u:.1e}")
+    value = float(_RAW["float64"][what])
+    return lambda name: Tolerance(value, f"float64.{what} of tolerances.toml")
+
+
+def beside_oracle(errors: dict[str, float]) -> Rule:
+    """float32, every level: 3 times the oracle's own float32 error on this tensor, + 8 u."""
+    factor, plus, u = _RAW["float32"]["factor"], _RAW["float32"]["roundoffs"], roundoff("float32")
+
+    def rule(name: str) -> Tolerance:
+        return Tolerance(
+            factor * errors[name] + plus * u,
+            f"{factor} x the oracle's float32 error {errors[name]:.1e} + {plus} u, u = {u:.1e}",
+        )
+
+    return rule

@@ -1,0 +1,130 @@
+"""Which rows a command is about: the options that every command shares, and the rows they select."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from results.errors import UserError, unknown
+from suites import implementations, spec
+from suites.spec import Task
+
+DEVICES = ("cpu", "gpu")
+
+# flag, help; every one takes a value, and several may be given with commas
+OPTIONS = {
+    "--impl": "implementation: numpy, torch, jax, tensorflow, or the path of a folder",
+    "--device": "cpu (default) or gpu",
+    "--variant": "scratch, native, tuned; all that the folder has by default",
+    "--task": "task by name, or the path of a TOML file; all by default",
+    "--cell": "rnn, lstm, gru, gru_reset_before; all of the task by default",
+    "--dtype": "float32, float64",
+    "--size": "a size of the task file: tiny, small, paper",
+    "--data": "a data source of the task file; its first by default",
+    "--length": "sequence length T, in place of the size's own",
+    "--seed": "seed of data and weights, 0 by default",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of every table: who answers what."""
+
+    implementation: str
+    variant: str
+    task: str
+    cell: str
+    dtype: str
+    device: str
+    size: str
+    data: str
+    length: int
+    seed: int
+
+    def record(self) -> dict[str, Any]:
+        """The row as a record keeps it."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        names = f"{self.implementation} {self.variant}  {self.task}/{self.data} {self.cell} {self.dtype} {self.device}"
+        return f"{names}  {self.size} T={self.length}" + (f" seed {self.seed}" if self.seed else "")
+
+
+@dataclass(frozen=True)
+class Question:
+    """A row with what it takes to run it."""
+
+    row: Row
+    task: Task
+    folder: implementations.Folder
+    asked: str  # the task as it was asked for: its name, or the path of a TOML file
+
+
+def add_options(add: Callable[..., Any]) -> None:
+    """Declare the shared options through an ``add_argument`` or pytest's ``addoption``."""
+    for flag, text in OPTIONS.items():
+        add(flag, default=None, help=text)
+
+
+def questions(get: Callable[[str], str | None], *, size: str, dtypes: tuple[str, ...]) -> list[Question]:
+    """The rows that the options select, in a fixed order.
+
+    ``get`` returns an option's text by its name without dashes. ``size``, ``dtypes``
+    are the command's defaults. Raises UserError for every name that does not exist.
+    """
+    impl = get("impl")
+    if not impl:
+        raise UserError(f"--impl: expected one of {', '.join(implementations.names())} or a folder, got nothing.")
+    folder = implementations.find(impl)
+    device = one_of("device", get("device") or "cpu", DEVICES)
+    variants = _several(get("variant"), folder.variants, "variant")
+    chosen_dtypes = _several(get("dtype"), dtypes, "dtype", spec.DTYPES)
+    seed, length = _integer("seed", get("seed"), 0), _integer("length", get("length"), None)
+    found = []
+    for name, cell in tasks_and_cells(get):
+        task = spec.load(name, cell=cell, size=get("size") or size, data=get("data"), length=length)
+        for variant in variants:
+            for dtype in chosen_dtypes:
+                row = Row(folder.name, variant, task.name, cell, dtype, device, task.size, task.data.name, task.length, seed or 0)  # fmt: skip
+                found.append(Question(row, task, folder, name))
+    return found
+
+
+def tasks_and_cells(get: Callable[[str], str | None]) -> list[tuple[str, str]]:
+    """The (task, cell) pairs that the options select.
+
+    Where ``--data`` is given and ``--task`` is not, the tasks that have this data.
+    """
+    asked, data = get("task"), get("data")
+    names = asked.split(",") if asked else spec.names()
+    if data and not asked:
+        sources = {name: spec.data_names(name) for name in names}
+        names = [name for name in names if data in sources[name]]
+        if not names:
+            raise unknown("data source", data, sorted({s for have in sources.values() for s in have}))
+    return [(name, cell) for name in names for cell in _several(get("cell"), spec.cells(name), "cell", spec.CELLS)]
+
+
+def one_of(what: str, name: str, valid: tuple[str, ...] | list[str]) -> str:
+    """The name, if it is valid. Raises UserError with the nearest one that is."""
+    if name not in valid:
+        raise unknown(what, name, valid)
+    return name
+
+
+def _several(
+    text: str | None, default: list[str] | tuple[str, ...], what: str, valid: tuple[str, ...] | None = None
+) -> list[str]:
+    """The names in a comma-separated option, or the default."""
+    if text is None:
+        return list(default)
+    return [one_of(what, name, valid or default) for name in text.split(",")]
+
+
+def _integer(what: str, text: str | None, default: int | None) -> int | None:
+    if text is None:
+        return default
+    if not text.isdigit():
+        raise UserError(f"--{what}: expected a whole number, got {text!r}.")
+    return int(text)

@@ -1,0 +1,228 @@
+"""The spec: what is asked, frozen, typed, read from TOML, hashed.
+
+A task file (``suites/tasks/<task>/task.toml``) holds the model, the training
+settings, named sizes and named data sources; :func:`load` picks one of each and
+returns a :class:`Task`. Two rows are comparable where their tasks are equal,
+which is where their :func:`fingerprint` is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
+
+from results.errors import UserError, unknown
+
+TASKS = Path(__file__).parent / "tasks"
+SCHEMA = TASKS / "task.schema.json"
+
+CELLS = ("rnn", "lstm", "gru", "gru_reset_before")
+GATES = {"rnn": 1, "lstm": 4, "gru": 3, "gru_reset_before": 3}
+DTYPES = ("float32", "float64")
+
+
+@dataclass(frozen=True)
+class Model:
+    """The network: [embedding ->] one recurrent layer -> linear head."""
+
+    cell: str  # one of CELLS
+    inputs: str  # "features" or "tokens"
+    features: int  # I of feature inputs; 0 for tokens
+    vocabulary: int  # V; 0 for features
+    embedding: int  # E; 0 for features
+    hidden: int  # H
+    outputs: int  # O; V for a language model
+    head: str  # "final" or "every"
+    loss: str  # "squared_error" or "cross_entropy"
+
+    @property
+    def input_width(self) -> int:
+        """I: the width of x_t as the cell sees it."""
+        return self.embedding if self.inputs == "tokens" else self.features
+
+
+@dataclass(frozen=True)
+class Training:
+    """How the parameters move."""
+
+    optimiser: str  # "adam" or "sgd"
+    learning_rate: float
+    clip: float  # threshold of the global gradient norm
+    betas: tuple[float, float]  # Adam's decay rates
+    epsilon: float  # Adam's, after bias correction and outside the root
+    stateful: bool  # the carry goes from batch to batch, the gradient is cut
+
+
+@dataclass(frozen=True)
+class Data:
+    """Where the batches come from."""
+
+    name: str
+    options: Mapping[str, Any] = field(hash=False)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task at one size on one data source: all that an implementation is asked."""
+
+    name: str
+    size: str
+    batch: int  # B
+    length: int  # T
+    model: Model
+    training: Training
+    data: Data
+
+
+def names() -> list[str]:
+    """The tasks that exist."""
+    return sorted(path.parent.name for path in TASKS.glob("*/task.toml"))
+
+
+def fingerprint(task: Task) -> str:
+    """SHA-256 of the whole spec: equal where two rows answer the same question."""
+    text = json.dumps(asdict(task), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def load(
+    task: str,
+    *,
+    cell: str | None = None,
+    size: str = "tiny",
+    data: str | None = None,
+    length: int | None = None,
+) -> Task:
+    """Read a task by name, or by the path of a TOML file of the same form.
+
+    ``cell``, ``data`` default to the file's first; ``length`` overrides T.
+    Raises UserError that names the file, the key, what was expected and what was found.
+    """
+    path = _find(task)
+    raw = read(path)
+    cell = _choose("cell", cell, raw["cells"], path)
+    sizes, sources = raw["sizes"], raw["data"]
+    sized = sizes[_choose("size", size, list(sizes), path)]
+    source_name = _choose("data source", data, list(sources), path)
+    source = dict(sources[source_name])
+    if length is not None and length < 2:
+        raise UserError(f"--length: expected an integer of at least 2, got {length}.")
+    vocabulary = source.get("vocabulary", 0)
+    fixed = raw["model"]
+    model = Model(
+        cell=cell,
+        inputs=fixed["inputs"],
+        features=fixed.get("features", 0),
+        vocabulary=vocabulary,
+        embedding=sized.get("embedding", 0),
+        hidden=sized["hidden"],
+        outputs=fixed.get("outputs", vocabulary),
+        head=fixed["head"],
+        loss=fixed["loss"],
+    )
+    settings = raw["training"]
+    training = Training(
+        optimiser=settings["optimiser"],
+        learning_rate=float(settings["learning_rate"]),
+        clip=float(settings["clip"]),
+        betas=(float(settings["betas"][0]), float(settings["betas"][1])),
+        epsilon=float(settings["epsilon"]),
+        stateful=settings["stateful"],
+    )
+    _cross_check(model, path, size, source_name)
+    return Task(
+        name=raw["name"],
+        size=size,
+        batch=sized["batch"],
+        length=length or sized["length"],
+        model=model,
+        training=training,
+        data=Data(source_name, source),
+    )
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The parsed task file, valid against ``task.schema.json``."""
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: expected a TOML file in UTF-8, got: {error}.") from None
+    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    error = best_match(Draft202012Validator(schema).iter_errors(raw))
+    if error is not None:
+        raise UserError(_explain(path, error))
+    return raw
+
+
+def cells(task: str) -> list[str]:
+    """The cells that the task asks for."""
+    return list(read(_find(task))["cells"])
+
+
+def data_names(task: str) -> list[str]:
+    """The data sources of the task, the embedded default first."""
+    return list(read(_find(task))["data"])
+
+
+def _find(task: str) -> Path:
+    path = Path(task)
+    if path.suffix == ".toml":
+        if not path.is_file():
+            raise UserError(f"--task {task}: expected a TOML file, got no such file.")
+        return path
+    if task not in names():
+        raise unknown("task", task, names())
+    return TASKS / task / "task.toml"
+
+
+def _choose(what: str, name: str | None, valid: list[str], path: Path) -> str:
+    if name is None:
+        return valid[0]
+    if name not in valid:
+        raise UserError(f"{path}: {unknown(what, name, valid)}")
+    return name
+
+
+def _cross_check(model: Model, path: Path, size: str, source: str) -> None:
+    """What the schema cannot say: tokens need a vocabulary and an embedding."""
+    if model.inputs == "tokens" and not (model.vocabulary and model.embedding):
+        raise UserError(
+            f"{path}: inputs are tokens: expected data.{source}.vocabulary and "
+            f"sizes.{size}.embedding, got {model.vocabulary} and {model.embedding}."
+        )
+    if model.inputs == "features" and not model.features:
+        raise UserError(f"{path}: inputs are features: expected model.features, got none.")
+    if not model.outputs:
+        raise UserError(f"{path}: expected model.outputs, got none.")
+
+
+def _explain(path: Path, error: Any) -> str:
+    """One schema violation as: file, key, expected, got."""
+    key = ".".join(str(part) for part in error.absolute_path) or "(top level)"
+    rule, limit = error.validator, error.validator_value
+    if rule == "additionalProperties":
+        known = list(error.schema.get("properties", {}))
+        extra = sorted(set(error.instance) - set(known))
+        return f"{path}: {key}: {unknown('key', extra[0], known)}"
+    if rule == "required":
+        missing = sorted(set(limit) - set(error.instance))
+        return f"{path}: {key}: expected the key {missing[0]!r}, got none."
+    expected = {
+        "type": f"a value of type {limit}",
+        "enum": f"one of {limit}",
+        "minimum": f"at least {limit}",
+        "exclusiveMinimum": f"more than {limit}",
+        "maximum": f"at most {limit}",
+        "exclusiveMaximum": f"less than {limit}",
+        "minProperties": f"at least {limit} entries",
+        "minItems": f"at least {limit} entries",
+    }.get(rule, f"{rule} {limit}")
+    return f"{path}: {key}: expected {expected}, got {error.instance!r}."

@@ -1,0 +1,46 @@
+"""The tasks: each folder holds ``task.toml`` (the spec) and ``data.py`` (its batches).
+
+``data.py`` offers ``batches(task, seed)``, an endless iterator of batches with
+floats in float32, and ``facts(task)``, the best and the trivial loss.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from suites.interface import Batch
+from suites.spec import Task
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the numbers of a task mean: its loss at best, and with nothing learnt."""
+
+    optimum: float
+    baseline: float
+    unit: str
+
+
+def batches(task: Task, seed: int) -> Iterator[Batch]:
+    """Endless batches of the task; floats are float32, so every dtype starts from the same numbers."""
+    made: Iterator[Batch] = importlib.import_module(f"suites.tasks.{task.name}.data").batches(task, seed)
+    return made
+
+
+def facts(task: Task) -> Facts:
+    """The task's known optimum and trivial baseline on its chosen data."""
+    known: Facts = importlib.import_module(f"suites.tasks.{task.name}.data").facts(task)
+    return known
+
+
+def cast(batch: Batch, dtype: str) -> Batch:
+    """The batch with its floats in ``dtype``; tokens stay int32."""
+    tokens = batch.inputs.dtype == np.int32
+    return Batch(
+        inputs=batch.inputs if tokens else batch.inputs.astype(dtype),
+        targets=batch.targets if batch.targets.dtype == np.int32 else batch.targets.astype(dtype),
+    )

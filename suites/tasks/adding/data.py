@@ -1,0 +1,36 @@
+"""The adding problem: a value and a mask at every step; the answer is the sum of the marked values.
+
+One marker stands in each half of the sequence (Arjovsky et al. 2016, section 5.1),
+so the answer cannot be had without memory over about T/2 steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from suites import seeds
+from suites.interface import Batch
+from suites.spec import Task
+from suites.tasks import Facts
+
+
+def batches(task: Task, seed: int) -> Iterator[Batch]:
+    """inputs [B, T, 2]: value in [0, 1) and mask in {0, 1}; targets [B, 1]: the marked sum."""
+    rng = seeds.generator(seed, "adding", "data")
+    B, T = task.batch, task.length
+    row = np.arange(B)
+    while True:
+        values = rng.random((B, T)).astype(np.float32)
+        first = seeds.integers(rng, 0, T // 2, (B,))
+        second = seeds.integers(rng, T // 2, T, (B,))
+        mask = np.zeros((B, T), np.float32)
+        mask[row, first] = mask[row, second] = 1
+        targets = values[row, first] + values[row, second]
+        yield Batch(np.stack([values, mask], axis=2), targets[:, None])
+
+
+def facts(task: Task) -> Facts:
+    """Always answering 1, the mean, leaves the variance of a sum of two U[0, 1): 2/12."""
+    return Facts(optimum=0.0, baseline=1 / 6, unit="squared error")

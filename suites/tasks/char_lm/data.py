@@ -1,0 +1,122 @@
+"""A character language model's text: a Markov source by default, tiny Shakespeare as real text.
+
+The text is cut into B streams that are read side by side, T characters at a
+time, so that the state can go on from chunk to chunk.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from results.errors import UserError
+from suites import seeds
+from suites.interface import Batch
+from suites.seeds import Floats, Integers
+from suites.spec import Task
+from suites.tasks import Facts, fetch
+
+
+def batches(task: Task, seed: int) -> Iterator[Batch]:
+    """inputs, targets [B, T] int32: the targets are the inputs one character on."""
+    text = tokens(task, seed)
+    B, T = task.batch, task.length
+    stream = (len(text) - 1) // B
+    chunks = stream // T
+    if chunks < 1:
+        raise UserError(
+            f"data source {task.data.name!r}: expected more than {B * T} characters "
+            f"for batch {B} and length {T}, got {len(text)}."
+        )
+    inputs = text[: B * stream].reshape(B, stream)
+    targets = text[1 : B * stream + 1].reshape(B, stream)
+    while True:
+        for k in range(chunks):
+            at = slice(k * T, (k + 1) * T)
+            yield Batch(inputs[:, at].copy(), targets[:, at].copy())
+
+
+def tokens(task: Task, seed: int) -> Any:
+    """The text as int32 tokens [characters]."""
+    options = task.data.options
+    if "url" not in options:
+        return markov_text(*_markov_options(options), seed)
+    text = fetch.text(options)
+    alphabet = sorted(set(text))
+    if len(alphabet) != task.model.vocabulary:
+        raise UserError(
+            f"{options['file']}: expected {task.model.vocabulary} distinct characters, "
+            f"got {len(alphabet)}."
+        )
+    index = {character: i for i, character in enumerate(alphabet)}
+    return np.array([index[character] for character in text], np.int32)
+
+
+def facts(task: Task) -> Facts:
+    """The source's entropy rate and its unigram entropy, in nats per character.
+
+    Real text has no known entropy rate: its optimum is NaN.
+    """
+    options = task.data.options
+    if "url" in options:
+        counts = np.bincount(tokens(task, 0))
+        return Facts(optimum=float("nan"), baseline=_entropy(counts / counts.sum()), unit="nats")
+    V, _, order, sharpness = _markov_options(options)
+    P = transitions(V, order, sharpness)
+    context = stationary(P)
+    rate = float(sum(p * _entropy(row) for p, row in zip(context, P, strict=True)))
+    return Facts(optimum=rate, baseline=_entropy(context @ P), unit="nats")
+
+
+def transitions(V: int, order: int, sharpness: int) -> Floats:
+    """P [V^order, V]: the next character given the last ``order``; each row sums to 1.
+
+    Weights are powers of uniforms, by multiplication alone, so that every
+    machine makes the same source to the last bit.
+    """
+    u = seeds.generator(0, "char_lm", "markov", "transitions").random((V**order, V))
+    weights = np.ones_like(u)
+    for _ in range(sharpness):
+        weights = weights * u
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+def stationary(P: Floats) -> Floats:
+    """The long-run share [V^order] of each context: pi = pi A, sum(pi) = 1."""
+    contexts, V = P.shape
+    A = np.zeros((contexts, contexts))
+    for s in range(contexts):
+        after = (s * V) % contexts  # drop the oldest character, append the new one
+        A[s, after : after + V] = P[s]
+    system = np.vstack([A.T - np.eye(contexts), np.ones(contexts)])
+    right = np.zeros(contexts + 1)
+    right[-1] = 1
+    return np.linalg.lstsq(system, right, rcond=None)[0]
+
+
+@lru_cache(maxsize=4)
+def markov_text(V: int, characters: int, order: int, sharpness: int, seed: int) -> Any:
+    """``characters`` tokens drawn from the source, int32."""
+    P = transitions(V, order, sharpness)
+    cumulative = [row.tolist() for row in np.cumsum(P, axis=1)]
+    draws = seeds.generator(seed, "char_lm", "markov", "text").random(characters).tolist()
+    text, context, contexts = [], 0, V**order
+    for u in draws:
+        token = min(bisect_right(cumulative[context], u), V - 1)
+        text.append(token)
+        context = (context * V + token) % contexts
+    return np.array(text, np.int32)
+
+
+def _markov_options(options: Mapping[str, Any]) -> tuple[int, int, int, int]:
+    return options["vocabulary"], options["characters"], options["order"], options["sharpness"]
+
+
+def _entropy(p: Floats | Integers) -> float:
+    """-sum p log p, in nats."""
+    held = p[p > 0]
+    return float(-(held * np.log(held)).sum())

@@ -1,0 +1,50 @@
+"""Real data, by hash: from the folder that UNROLLED_DATA names, or downloaded into a cache."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pooch
+
+from results.errors import UserError
+
+FOLDER = "UNROLLED_DATA"
+
+
+def text(options: Mapping[str, Any]) -> str:
+    """The file that a data source names, as text. Raises UserError, see :func:`path`."""
+    file = path(options)
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file}: expected text in UTF-8, got: {error}.") from None
+
+
+def path(options: Mapping[str, Any]) -> Path:
+    """Where the file lies, its SHA-256 checked.
+
+    Raises UserError with the address, the hash and what to do, where it cannot be had.
+    """
+    name, url, sha256 = options["file"], options["url"], options["sha256"]
+    folder = os.environ.get(FOLDER)
+    if folder:
+        file = Path(folder) / name
+        if not file.is_file():
+            raise UserError(f"{FOLDER}={folder}: expected the file {name}, got none. It is published at {url}.")
+        got = pooch.file_hash(str(file))
+        if got != sha256:
+            raise UserError(f"{file}: expected SHA-256 {sha256}, got {got}. Replace it by {url}.")
+        return file
+    cache = Path(pooch.os_cache("unrolled"))
+    try:
+        return Path(
+            pooch.retrieve(url, known_hash=f"sha256:{sha256}", fname=Path(name).name, path=cache / Path(name).parent)
+        )
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"could not download {url} ({type(error).__name__}). Get it where there is a network "
+            f"(SHA-256 {sha256}), put it at FOLDER/{name} and set {FOLDER}=FOLDER."
+        ) from None
