@@ -1,13 +1,14 @@
-"""Every command of the project is a session here; ``nox --list`` names them.
+"""Every command of the project is a session here; `nox --list` names them.
 
-A framework has one environment, ``.nox/<name>``, which all sessions that need it
-share: a dependency group of ``pyproject.toml`` says what is in it, and
-``locks/<name>.txt`` which versions. It is made again where either has changed.
-With ``--no-venv`` none is made: all runs on the interpreter that runs nox.
+A framework has one environment, `.nox/<name>`, which all sessions that need it
+share: a dependency group of `pyproject.toml` says what is in it, and
+`locks/<name>.txt` which versions. It is made again where either has changed.
+With `--no-venv` none is made: all runs on the interpreter that runs nox.
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import importlib.util
 import platform
@@ -16,7 +17,9 @@ from importlib import metadata
 from pathlib import Path
 
 import nox
+from nox.command import CommandFailed
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "none"  # the environments are shared, nox's own are not
@@ -27,7 +30,7 @@ PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 PARTS = {"harness", "reports"}  # groups that others include; the rest are environments
 ENVIRONMENTS = [group for group in PROJECT["dependency-groups"] if group not in PARTS]
 FRAMEWORKS = {"numpy": "NumPy", "torch": "PyTorch", "jax": "JAX", "tensorflow": "TensorFlow"}
-OLDEST_PYTHON = (3, 11)
+PYTHONS = SpecifierSet(PROJECT["project"]["requires-python"])
 STAMP = "unrolled-stamp.txt"
 
 # Read when the interpreter or the framework starts, so set before it does.
@@ -51,10 +54,10 @@ def interpreter(session: nox.Session, name: str, needs: str) -> str:
 
     With --no-venv it is the one that runs nox, which must hold the group ``needs``.
     """
-    if sys.version_info < OLDEST_PYTHON:
+    if not PYTHONS.contains(platform.python_version(), prereleases=True):
         session.error(
-            f"expected Python 3.11 or later, got {platform.python_version()} ({sys.executable}). "
-            "Install nox into a newer Python: python3.11 -m pip install nox"
+            f"expected Python {PYTHONS}, got {platform.python_version()} ({sys.executable}). "
+            "Run nox with another: python3.11 -m pip install nox"
         )
     # Private, but the one place: `session.venv_backend` is "none" with or without the option.
     if session._runner.global_config.force_venv_backend == "none":
@@ -70,7 +73,7 @@ def check_installed(group: str) -> None:
     if lacking:
         raise Missing(
             f"expected {', '.join(lacking)} in {sys.executable} (--no-venv), got no such package. "
-            "Install it there, or leave --no-venv out: nox then makes an environment."
+            "Install it there, or leave --no-venv out: nox then makes an environment"
         )
 
 
@@ -105,13 +108,15 @@ def make(session: nox.Session, name: str) -> str:
     python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     stamp = folder / STAMP
     lock = ROOT / "locks" / f"{name}.txt"
+    if not lock.is_file():
+        session.error(f"expected {lock}, got no such file. Write it: nox -s lock")
     wanted = requirements(name)
     content = "\n".join([sys.version, sys.base_prefix, *map(str, wanted), lock.read_text(encoding="utf-8")])
     digest = hashlib.sha256(content.encode()).hexdigest()
     if python.exists() and stamp.is_file() and stamp.read_text(encoding="utf-8") == digest:
         return str(python)
     session.log(f"Making the environment {name} in {folder}. Downloads can take minutes. Installing:")
-    session.log(", ".join(f"{r.name}{r.specifier}" for r in wanted))
+    session.log(", ".join(str(r).partition(";")[0] for r in wanted))
     stamp.unlink(missing_ok=True)  # before all else: clearing may be interrupted, too
     session.run_install(
         *(sys.executable, "-m", "virtualenv", "--clear", "--no-periodic-update", str(folder)),
@@ -128,13 +133,17 @@ def make(session: nox.Session, name: str) -> str:
     return str(python)
 
 
-def run(session: nox.Session, name: str, *command: str, needs: str = "") -> None:
-    """Run ``python <command>`` in the environment; ``needs`` as for :func:`interpreter`."""
+def need(session: nox.Session, name: str, needs: str = "") -> str:
+    """:func:`interpreter`, the session ending where it is missing."""
     try:
-        python = interpreter(session, name, needs or name)
+        return interpreter(session, name, needs or name)
     except Missing as missing:
         session.error(str(missing))
-    launch(session, python, *command, gpu=name.endswith("-gpu"))
+
+
+def run(session: nox.Session, name: str, *command: str, needs: str = "") -> None:
+    """Run ``python <command>`` in the environment; ``needs`` as for :func:`interpreter`."""
+    launch(session, need(session, name, needs), *command, gpu=name.endswith("-gpu"))
 
 
 def launch(session: nox.Session, python: str, *command: str, gpu: bool = False) -> None:
@@ -155,10 +164,26 @@ def compare(session: nox.Session) -> None:
         except Missing as missing:
             session.warn(f"{framework} is left out: {missing}")
     if "numpy" not in pythons:
-        session.error("NumPy is the oracle: nothing can be compared without the packages named above.")
+        session.error("NumPy is the oracle: nothing can be compared without the packages named above")
     named = [part for framework, python in pythons.items() for part in ("--python", f"{framework}={python}")]
-    launch(session, pythons["numpy"], "-m", "suites.bench", *named, *session.posargs)
-    launch(session, pythons["numpy"], "-m", "reports")
+    oracle, failure = pythons["numpy"], None
+    try:
+        launch(session, oracle, "-m", "suites.bench", *named, *session.posargs)
+    except CommandFailed as failed:
+        if str(failed) != "Returned code 1":
+            raise
+        failure = failed  # of some rows: the report shows them
+    launch(session, oracle, "-m", "reports", *records_option(session.posargs))
+    if failure:
+        raise failure
+
+
+def records_option(posargs: list[str]) -> list[str]:
+    """``--records DIR`` where it was given: the report reads what the run wrote."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--records")
+    folder = parser.parse_known_args(posargs)[0].records
+    return ["--records", folder] if folder else []
 
 
 @nox.session
@@ -185,11 +210,17 @@ def add(kind: str, framework: str, device: str) -> None:
     nox.session(name=f"{kind}-{framework}-{device}", tags=tags)(body)
 
 
+for _kind in ("parity", "bench"):
+    for _device, _frameworks in {"cpu": [*FRAMEWORKS], "gpu": ["torch", "jax", "tensorflow"]}.items():
+        for _framework in _frameworks:
+            add(_kind, _framework, _device)
+
+
 @nox.session(tags=["ci"])
 def lint(session: nox.Session) -> None:
     """Ruff and mypy (-- --fix mends what ruff can)."""
     if session.posargs not in ([], ["--fix"]):
-        session.error(f"lint: expected nothing or --fix after --, got {' '.join(session.posargs)}.")
+        session.error(f"expected nothing or --fix after --, got {' '.join(session.posargs)}")
     check, layout = (["--fix"], []) if session.posargs else ([], ["--check"])
     run(session, "lint", "-m", "ruff", "check", *check, ".")
     run(session, "lint", "-m", "ruff", "format", *layout, ".")
@@ -202,12 +233,6 @@ def tests(session: nox.Session) -> None:
     run(session, "numpy", "-m", "pytest", *(session.posargs or ["tests"]))
 
 
-for _kind in ("parity", "bench"):
-    for _device, _frameworks in {"cpu": [*FRAMEWORKS], "gpu": ["torch", "jax", "tensorflow"]}.items():
-        for _framework in _frameworks:
-            add(_kind, _framework, _device)
-
-
 @nox.session(name="report-check", tags=["ci"])
 def report_check(session: nox.Session) -> None:
     """Fail where a published report differs from what its records give."""
@@ -217,13 +242,13 @@ def report_check(session: nox.Session) -> None:
 @nox.session
 def lock(session: nox.Session) -> None:
     """Write locks/*.txt from pyproject.toml (-- --upgrade moves the versions)."""
-    resolve = ("pip", "compile", "--quiet", "--universal", "--fork-strategy", "fewest")
-    oldest = ".".join(map(str, OLDEST_PYTHON))
+    python = need(session, "lock")
+    oldest = str(PYTHONS).removeprefix(">=")
     for name in ENVIRONMENTS:
         session.log(f"locks/{name}.txt")
-        run(
-            session,
-            "lock",
-            *("-m", "uv", *resolve, "--python-version", oldest, "--custom-compile-command", "nox -s lock"),
-            *("--group", name, "--output-file", f"locks/{name}.txt", *session.posargs),
+        session.run(
+            *(python, "-m", "uv", "pip", "compile", "--quiet", "--universal", "--python-version", oldest),
+            *("--fork-strategy", "fewest", "--custom-compile-command", "nox -s lock", "--group", name),
+            *("--output-file", f"locks/{name}.txt", *session.posargs),
+            log=False,
         )

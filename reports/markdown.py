@@ -9,7 +9,7 @@ import pandas as pd
 
 MARKS = re.compile(r"([\\`*_{}\[\]|~$#^])")
 SAFE_LINK = re.compile(r"https?://[\w.~/?#&=%:+,@-]+\Z")
-NOTHING = "–"
+NOTHING = "-"
 
 
 def escape(text: object) -> str:

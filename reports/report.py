@@ -28,7 +28,7 @@ How to read the numbers:
 - A time is the median of the rounds of a pass, and the geometric mean of these over the passes. A pass is \
 a fresh process; the order of the implementations changes from pass to pass.
 - Intervals are 95 % percentile bootstrap intervals: passes are resampled, and rounds within each; for few \
-passes they are widened by Student's t. Digits end where the interval ends to support them.
+passes they are widened by Student's t. No more digits are printed than the interval supports.
 - "x GEMM floor" is the time over that of only the matrix products that the cell cannot do without, at \
 its shapes, paired by block. "x fastest" is paired by pass. Where its interval contains 1 it says *not \
 separable*. Nothing is compared across specs, dtypes, devices, numbers of threads or machines.
@@ -37,7 +37,8 @@ separable*. Nothing is compared across specs, dtypes, devices, numbers of thread
 
 PARITY = (
     "In brackets the largest error over its tolerance, over all tensors of all levels: up to 1 passes. "
-    "*Deviates*: the framework's own layer cannot hold the mathematics, as stated, and the gate failed as it must."
+    "*Deviates*: the framework's own layer cannot hold the mathematics, as stated, and the gate failed "
+    "as it must."
 )
 LEVELS = (
     "The row nearest to its tolerance: error, in brackets error over tolerance. "
@@ -81,7 +82,7 @@ def _data(rows: Sequence[Row]) -> str:
         )
         return f"{head}\n\n{text}"
     lines = [{**tables.who(row), **tables.asked(row), "SHA-256": digest(row)[: tables.SHORT]} for row in void]
-    text = "These rows are **void**: they drew other data or weights than most implementations, or no two agreed."
+    text = "These rows are **void**: they drew other data or weights than most, or no majority agreed."
     return f"{head}\n\n{text}\n\n{table(lines)}"
 
 
@@ -133,7 +134,8 @@ def _left_out(older: int, damaged: Sequence[Damaged]) -> str:
     """What is not in the page, so that nothing is missing unseen."""
     parts = ["## Left out"]
     parts.append(
-        f"{older} older record(s) of rows above were left out: of an earlier spec, source or lock, or repeated since."
+        f"{older} older record(s) of rows above were left out: "
+        "of an earlier spec, source or lock, or repeated since."
         if older
         else "No older records of these rows were there."
     )

@@ -23,6 +23,7 @@ PHASES = {
     "first_step_s": "first step",
     "first_infer_s": "first inference",
 }
+COMPARED = ("task", "cell", "size", "data", "dtype", "device", "seed")
 MILLI = 1e3
 
 
@@ -84,10 +85,7 @@ def groups(rows: Sequence[Row]) -> list[Group]:
     """The comparisons of one section: never across specs, dtypes, devices or numbers of threads."""
     same: dict[tuple[str, ...], list[Row]] = defaultdict(list)
     for row in rows:
-        same[
-            tuple(row[name] for name in ("task", "cell", "size", "data", "dtype", "device", "seed"))
-            + (row.any["fingerprint"],)
-        ].append(row)
+        same[*(row[name] for name in COMPARED), row.any["fingerprint"]].append(row)
     found = []
     for _, members in sorted(same.items()):
         counts = {threads(record) for row in members for record in row.bench}
@@ -183,7 +181,7 @@ def _timed_line(item: Timing, first: Timing, what: str) -> dict[str, str]:
     return {
         **_who(item.row),
         _unit(what): statistics.cut(value, places),
-        "95 % interval": f"{statistics.cut(low, places)} – {statistics.cut(high, places)}",
+        "95 % interval": f"{statistics.cut(low, places)} to {statistics.cut(high, places)}",
         "tokens/s": statistics.cut(rates[0], statistics.decimals(*rates)),
         "x GEMM floor": _with_interval(item.over_floor()) or NOTHING,
         "x fastest": "1 (reference)" if item is first else _ratio_cell(item.over(first)),
@@ -203,13 +201,13 @@ def _with_interval(found: Estimate | None) -> str:
     if found is None:
         return ""
     places = statistics.decimals(found.value, found.low, found.high)
-    return "{} ({} – {})".format(*(statistics.cut(x, places) for x in (found.value, found.low, found.high)))
+    return "{} ({} to {})".format(*(statistics.cut(x, places) for x in (found.value, found.low, found.high)))
 
 
 def _notes(item: Timing) -> list[str]:
     notes = []
     if item.spread > statistics.NOISY:
-        notes.append(f"noisy (IQR {item.spread:.0%} of the median)")
+        notes.append(f"noisy (IQR {100 * item.spread:.0f} % of the median)")
     if len(item.seconds) == 1:
         notes.append("one pass: its interval comes from rounds only")
     failures = [record for record in item.row.bench if record["status"] != "ok"]

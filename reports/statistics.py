@@ -104,10 +104,10 @@ def widening(passes: int) -> float:
     if passes == 1:
         return 1.0
     freedom = passes - 1
-    if freedom <= len(T_975):
-        t = T_975[freedom - 1]
-    else:  # first term of the Cornish-Fisher expansion
-        t = Z_975 + (Z_975**3 + Z_975) / (4 * freedom)
+    # Two terms of Student's t in powers of 1 / freedom (Abramowitz and Stegun 26.7.5).
+    first, second = (Z_975**3 + Z_975) / 4, (5 * Z_975**5 + 16 * Z_975**3 + 3 * Z_975) / 96
+    beyond = Z_975 + first / freedom + second / freedom**2
+    t = T_975[freedom - 1] if freedom <= len(T_975) else beyond
     return math.sqrt(passes / freedom) * t / Z_975
 
 

@@ -68,16 +68,15 @@ def parity_matrix(rows: Sequence[Row]) -> pd.DataFrame:
     def column(row: Row) -> str:
         return escape(f"{row['task']}/{row['cell']}/{row['dtype']}")
 
-    tried = [row for row in rows if row.parity is not None]
-    return _pivot([{**who(row), "case": column(row)} for row in tried], tried, parity_cell)
+    tried = [(row, row.parity) for row in rows if row.parity is not None]
+    return _pivot([{**who(row), "case": column(row)} for row, _ in tried], tried, parity_cell)
 
 
-def parity_cell(rows: Sequence[Row]) -> str:
+def parity_cell(tried: Sequence[tuple[Row, Record]]) -> str:
     """The worst of the rows, and how many of them passed where there are several."""
-    worst = max(rows, key=_severity)
-    text = _outcome(worst)
-    passed = sum(not row.verdict for row in rows)
-    return text if len(rows) == 1 else f"{text}; {passed} of {len(rows)} rows passed"
+    text = _outcome(*max(tried, key=_severity))
+    passed = sum(not row.verdict for row, _ in tried)
+    return text if len(tried) == 1 else f"{text}; {passed} of {len(tried)} rows passed"
 
 
 def level_errors(rows: Sequence[Row]) -> pd.DataFrame:
@@ -119,10 +118,8 @@ def first_failed(record: Record) -> Mapping[str, Any] | None:
     return next((level for level in record["body"]["levels"] if level["status"] == "failed"), None)
 
 
-def _outcome(row: Row) -> str:
+def _outcome(row: Row, record: Record) -> str:
     """One row's outcome in words."""
-    record = row.parity
-    assert record is not None  # the caller holds rows that were tried
     if row.void:
         return "void: data or weights differ"
     status, body = record["status"], record["body"]
@@ -143,9 +140,8 @@ def _worst_ratio(record: Record) -> float:
     return max((ratio(level) for level in record["body"]["levels"]), default=0.0)
 
 
-def _severity(row: Row) -> tuple[int, float]:
-    record = row.parity
-    assert record is not None
+def _severity(tried: tuple[Row, Record]) -> tuple[int, float]:
+    row, record = tried
     order = ("passed", "skipped", "deviates", "failed")
     return (len(order) if row.void else order.index(record["status"])), _worst_ratio(record)
 

@@ -15,11 +15,12 @@ import re
 import socket
 import subprocess
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
 
 from results.record import canonical
 
@@ -49,8 +50,11 @@ THREAD_VARIABLES = (
 BLAS_KEYS = ("user_api", "internal_api", "version", "num_threads", "threading_layer", "architecture")
 GPU_QUERY = ("name", "driver_version", "clocks.sm", "clocks.max.sm", "temperature.gpu")
 
-# An absolute path inside a text: POSIX, or Windows with its drive.
-PATHS = re.compile(r"(?<![\w./~:<-])/[^\s/:,;='\"]+(?:/[^\s:,;='\"]*)*|\b[A-Za-z]:\\[^\s,;='\"]*")
+# An absolute path inside a text: POSIX, as an address, or Windows with its drive. Neither "and/or"
+# nor https://example.org/a is one.
+PATHS = re.compile(
+    r"(?<![\w./~])/[^\s/:,;='\"]+(?:/[^\s:,;='\"]*)*|\bfile:/[^\s,;'\"]+|\b[A-Za-z]:\\[^\s,;='\"]*"
+)
 
 
 def collect(
@@ -228,10 +232,9 @@ def _clean(value: Any) -> Any:
     return text
 
 
-def _private_names() -> set[str]:
+def _private_names() -> list[str]:
+    """User and host names, the longest first: one may begin with another."""
     names = {socket.gethostname(), platform.node()}
-    try:
+    with suppress(OSError, KeyError):  # a user id without a name, as in a container
         names.add(getpass.getuser())
-    except (OSError, KeyError):  # a user id without a name, as in a container
-        pass
-    return names - {"", "localhost"}
+    return sorted(names - {"", "localhost"}, key=len, reverse=True)

@@ -1,3 +1,106 @@
+"""Threads, precision, versions and the matrix-product floor of JAX."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
 import jax
-def find(name):
-    return jax.devices(name)[0]
+import jax.numpy as jnp
+import numpy as np
+
+from suites.interface import Unavailable
+
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "jax-cuda12-plugin", "jax-cuda13-plugin")
+
+WORKER = "tf_XLAEigen"  # what XLA calls the threads of its CPU pool
+
+
+def find(device):
+    """JAX's first device of that kind; raises Unavailable where there is none."""
+    try:
+        return jax.devices(device)[0]
+    except RuntimeError as error:
+        raise Unavailable(
+            f"device {device!r}: expected one that JAX can use, got none ({error}). "
+            "For a GPU install jax[cuda12] or jax[cuda13], whichever nvidia-smi's CUDA version "
+            "allows; or choose the CPU"
+        ) from None
+
+
+def configure(device: str, threads: int) -> dict[str, str]:
+    """Set threads (0: as they are) and precision, and say what was read back.
+
+    XLA sizes its CPU pool once, when the first device is asked for; of XLA_FLAGS none
+    limits it in jaxlib 0.10 (``--xla_cpu_multi_thread_eigen=false`` still ran on 2 cores).
+    """
+    if threads:
+        os.environ["PJRT_NPROC"] = str(threads)
+    if device == "cpu":
+        jax.config.update("jax_platforms", "cpu")  # else a GPU's memory is taken for nothing
+    jax.config.update("jax_default_matmul_precision", "highest")  # no TF32
+    where = find(device)
+    tiny = jax.device_put(np.finfo(np.float32).tiny, where)
+    settings = {
+        "threads": _pool(where) or f"{threads} asked, cannot be read back here",
+        "matmul_precision": jax.config.jax_default_matmul_precision,
+        "denormals": "kept" if jax.jit(lambda x: x * 0.5)(tiny) else "flushed",
+        "xla_flags": os.environ.get("XLA_FLAGS", "none"),
+    }
+    if device == "gpu":
+        settings |= {
+            "platform": " ".join(where.client.platform_version.split()),
+            "preallocation": os.environ.get("XLA_PYTHON_CLIENT_PREALLOCATE", "true (default)"),
+            "memory_fraction": os.environ.get("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.75 (default)"),
+        }
+    return settings
+
+
+def _pool(where):
+    """The threads of XLA's CPU pool, counted by name; empty where the system does not show them."""
+    names = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
+    return str(names.count(WORKER)) if WORKER in names else ""
+
+
+def floor(products: list[tuple[int, int, int, int]], dtype: str, device: str) -> Callable[[], None]:
+    """A function that runs just these products: (repeat, m, k, n) is repeat times [m, k] @ [k, n]."""
+    jax.config.update("jax_enable_x64", True)
+    # Each right operand averages, so that every number stays 1 however often it goes round.
+    operands = [(np.ones((m, k), dtype), np.full((k, n), 1 / k, dtype)) for _, m, k, n in products]
+    operands = jax.device_put(operands, find(device))
+
+    @jax.jit
+    def multiply(operands):
+        outs = []
+        for (repeat, *_), (a, b) in zip(products, operands, strict=True):
+            if outs:
+                a = a.at[0, 0].set(outs[-1][0, 0])
+            outs.append(_in_turn(repeat, a, b))
+        return outs
+
+    def run():
+        jax.block_until_ready(multiply(operands))
+
+    run()  # compiles
+    return run
+
+
+def _in_turn(repeat, a, b):
+    """a @ b, repeat times. One number of each product goes into the next one's left operand,
+    in place: XLA can neither hoist them out of the loop, nor batch, nor drop one."""
+
+    def product(_, carry):
+        a, out = carry
+        out = a @ b
+        return a.at[0, 0].set(out[0, 0]), out
+
+    first = jnp.zeros((a.shape[0], b.shape[1]), a.dtype)
+    return jax.lax.fori_loop(0, repeat, product, (a, first))[1]
+
+
+def peak_memory(device: str) -> dict[str, int]:
+    """What the allocator of a GPU says of itself, in bytes; that of a CPU says nothing."""
+    if device == "cpu":
+        return {}
+    stats = find(device).memory_stats() or {}
+    wanted = ("peak_bytes_in_use", "bytes_in_use", "peak_pool_bytes", "pool_bytes", "bytes_limit")
+    return {name: int(stats[name]) for name in wanted if name in stats}

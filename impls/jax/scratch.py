@@ -109,4 +109,4 @@ def forward(params, inputs, state, model):
 
 def build(task: Task, dtype: str, device: str) -> Implementation:
     """See ``suites/interface.py``."""
-    return training.Trainer(task, dtype, device, forward, kernel="lax.scan over a step")
+    return training.Trainer(task, dtype, device, forward, kernel="lax.scan")

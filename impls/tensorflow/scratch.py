@@ -104,6 +104,7 @@ def layer(params, name="encoder.0.fwd"):
 
 def forward(params, inputs, state, model):
     """logits [B, O] or [B, T, O], every h [B, T, H], and the final state."""
+    params = {name: tf.convert_to_tensor(w) for name, w in params.items()}  # read once, not in the loop
     xs = tf.gather(params["embed"], inputs) if model.inputs == "tokens" else inputs  # [B, T, I]
     hs, final = unroll(CELLS[model.cell], xs, state, layer(params))
     read = hs[:, -1] if model.head == "final" else hs

@@ -117,11 +117,11 @@ class Trainer:
         return outputs | self._named(final, "final.")
 
     def loss(self, batch: Batch, carry: Arrays) -> float:
-        loss, *_ = self._value_and_grad(*self.place(batch), self._state(carry))
+        loss, *_ = self._gradients(*self.place(batch), self._state(carry))
         return float(loss)
 
     def gradients(self, batch: Batch, carry: Arrays) -> Arrays:
-        _, own, dstate, dxs, _ = self._value_and_grad(*self.place(batch), self._state(carry))
+        _, own, dstate, dxs = self._gradients(*self.place(batch), self._state(carry))
         grads = self._canonical(own)
         if self.model.inputs == "features":
             grads["inputs"] = self.fetch(dxs[0])
@@ -163,30 +163,34 @@ class Trainer:
             return self._forward(inputs, self._zero_state(inputs.shape[0]))[0]
 
     @tf.function
-    def _value_and_grad(self, inputs, targets, state):
+    def _gradients(self, inputs, targets, state):
         features = [inputs] if self.model.inputs == "features" else []
-        with tf.device(self.device), tf.GradientTape() as tape:
-            tape.watch([state, features])
-            logits, _, final = self.net(inputs, state)
-            loss = self._loss(logits, targets)
         with tf.device(self.device):
-            grads, dstate, dxs = tape.gradient(loss, [self.params, state, features])
-            # The gradient of an embedding is a list of rows; a token may come more than once.
-            grads = {name: tf.convert_to_tensor(g) for name, g in grads.items()}
-        return loss, self.net.trained(grads), dstate, dxs, final
+            loss, grads, (dstate, dxs), _ = self._value_and_grad(inputs, targets, state, [state, features])
+            return loss, grads, dstate, dxs
 
     @tf.function
     def _step(self, inputs, targets, state):
         with tf.device(self.device):
             if not self.training.stateful:
                 state = self._zero_state(inputs.shape[0])
-            loss, grads, _, _, final = self._value_and_grad(inputs, targets, state)
+            loss, grads, _, final = self._value_and_grad(inputs, targets, state, [])
             grads = clip(grads, self.training.clip)
             step = self.steps.assign_add(1)
             self._update(self.params, grads, self.moments, step, self.training)
             return loss, final
 
     # helpers
+
+    def _value_and_grad(self, inputs, targets, state, watched):
+        with tf.GradientTape() as tape:
+            tape.watch(watched)
+            logits, _, final = self.net(inputs, state)
+            loss = self._loss(logits, targets)
+        grads, dwatched = tape.gradient(loss, [self.params, watched])
+        # The gradient of an embedding is a list of rows; a token may come more than once.
+        grads = {name: tf.convert_to_tensor(g) for name, g in grads.items()}
+        return loss, self.net.trained(grads), dwatched, final
 
     def _parts(self):
         return ("h", "c") if self.model.cell == "lstm" else ("h",)

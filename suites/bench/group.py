@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -52,7 +51,7 @@ class Group:
     def warm_up(self, what: str) -> int:
         """Run until a round is no longer faster than those before; sets the iterations of a round.
 
-        The block size is taken from the last rounds, after compilation. Returns the rounds it took.
+        The block size comes from these rounds, after compilation. Returns how many it took.
         """
         least, most = WARM_UP_ROUNDS
         sample, times = self.target(what), [float("inf")]
@@ -66,7 +65,7 @@ class Group:
             times.append((time.perf_counter() - began) / count)
             if n >= least and times[-1] > (1 - SETTLED) * min(times[:-1]):
                 break
-        self.iterations[what] = max(1, round(ROUND_S / statistics.median(times[-least:])))
+        self.iterations[what] = max(1, round(ROUND_S / min(times)))  # the least disturbed round
         return n
 
 

@@ -1,0 +1,143 @@
+"""Many rows, as a user runs them: proven, timed, resumed, interrupted; what fails is said and kept."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from results import store
+from results.record import Record
+from suites.implementations import IMPLS
+from suites.recording import ROOT
+
+ONE = ["--task", "adding", "--cell", "lstm", "--size", "tiny", "--passes", "1", "--blocks", "1", "--threads", "1"]
+
+
+def command(records: Path, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", "suites.bench", "--records", str(records), *arguments]
+
+
+def bench(records: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(records, *arguments), cwd=ROOT, capture_output=True, text=True, check=False, timeout=300
+    )
+
+
+def kept(records: Path) -> list[Record]:
+    found, damaged = store.read_all(records)
+    assert damaged == []
+    return found
+
+
+def copy(folder: Path, file: str, old: str, new: str) -> Path:
+    """NumPy's implementation elsewhere, with one change."""
+    shutil.copytree(IMPLS / "numpy", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    source = (folder / file).read_text(encoding="utf-8")
+    assert source.count(old) == 1
+    (folder / file).write_text(source.replace(old, new), encoding="utf-8")
+    return folder
+
+
+def test_prove_time_and_go_on(tmp_path: Path) -> None:
+    first = bench(tmp_path, "--impl", "numpy", *ONE)
+    assert first.returncode == 0, first.stdout + first.stderr
+    records = kept(tmp_path)
+    assert sorted(r["kind"] for r in records) == ["bench", "memory", "parity", "parity"]
+    (timed,) = [r for r in records if r["kind"] == "bench"]
+    assert timed["status"] == "ok"
+    assert [block["what"] for block in timed["body"]["blocks"]] == ["train", "floor_train", "infer", "floor_infer"]
+    assert all(second > 0 for block in timed["body"]["blocks"] for second in block["seconds"])
+    assert timed["body"]["tokens_per_step"] == 5 * 11
+
+    again = bench(tmp_path, "--impl", "numpy", *ONE)
+    assert again.returncode == 0
+    assert "2 of 2 groups are measured already" in again.stdout
+    assert len([r for r in kept(tmp_path) if r["kind"] != "parity"]) == 2
+
+
+def test_a_row_that_fails_parity_is_not_timed(tmp_path: Path) -> None:
+    folder = copy(tmp_path / "wrong", "scratch.py", "a_i, a_f, a_g, a_o = np", "a_f, a_i, a_g, a_o = np")
+    done = bench(tmp_path / "records", "--impl", str(folder), *ONE)
+    assert done.returncode == 1
+    assert "level 1 (forward): hidden.encoder.0.fwd: error above tolerance" in done.stdout
+    assert "untimed  wrong scratch  adding/generated lstm float32 cpu  tiny T=11: parity failed" in done.stdout
+    (timed,) = [r for r in kept(tmp_path / "records") if r["kind"] == "bench"]
+    assert (timed["status"], timed["reason"]) == ("untimed", "parity failed")
+    assert "blocks" not in timed["body"]
+
+
+def test_a_crash_is_a_record_with_its_reason_and_is_tried_again(tmp_path: Path) -> None:
+    """The defect shows at the timed size only: the gate passes, the group cannot."""
+    folder = copy(
+        tmp_path / "fragile", "training.py", "    def step(self, placed):\n",
+        "    def step(self, placed):\n        if self.task.size == 'small':\n            raise RuntimeError('out of luck')\n",
+    )  # fmt: skip
+    options = [*ONE, "--size", "small"]
+    for attempt in (1, 2):
+        done = bench(tmp_path / "records", "--impl", str(folder), *options)
+        assert done.returncode == 1
+        assert "RuntimeError: out of luck" in done.stdout
+        failures = [r for r in kept(tmp_path / "records") if r["status"] == "error"]
+        assert len(failures) == 2 * attempt  # the timed and the memory pass
+        assert "out of luck" in failures[0]["reason"]
+
+
+def test_a_group_that_hangs_is_given_up(tmp_path: Path) -> None:
+    folder = copy(
+        tmp_path / "slow", "training.py", "    def step(self, placed):\n",
+        "    def step(self, placed):\n        if self.task.size == 'small':\n            import time; time.sleep(600)\n",
+    )  # fmt: skip
+    done = bench(tmp_path / "records", "--impl", str(folder), *ONE, "--size", "small", "--timeout", "3")
+    assert done.returncode == 1
+    assert {r["status"] for r in kept(tmp_path / "records") if r["kind"] != "parity"} == {"timeout"}
+    assert "timeout: not finished after 3 s" in done.stdout
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_run_keeps_what_is_finished_and_goes_on(tmp_path: Path, how: signal.Signals) -> None:
+    options = ["--impl", "numpy", *ONE, "--passes", "3"]
+    with subprocess.Popen(command(tmp_path, *options), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True) as run:  # fmt: skip
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and not list(tmp_path.glob("bench-*.json")):
+            time.sleep(0.05)
+        run.send_signal(how)
+        output = run.communicate(timeout=60)[0]
+        if how == signal.SIGINT:
+            assert run.returncode == 130
+            assert "Interrupted. What was finished is kept" in output
+            assert "Traceback" not in output
+    finished = len([r for r in kept(tmp_path) if r["kind"] == "bench"])
+    assert finished >= 1
+    done = bench(tmp_path, *options)
+    assert done.returncode == 0, done.stdout
+    assert "of 4 groups are measured already" in done.stdout
+    assert len({r["key"] for r in kept(tmp_path) if r["kind"] == "bench"}) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--impl", "nunpy"], "Did you mean 'numpy'"),
+        (["--impl", "numpy", "--task", "addin"], "Did you mean 'adding'"),
+        (["--impl", "numpy", "--cell", "lsmt"], "Did you mean 'lstm'"),
+        (["--impl", "numpy", "--pases", "2"], "Did you mean --passes"),
+        (["--impl", "numpy", "--passes", "0"], "above zero"),
+        (["--impl", "numpy", "--device", "gpu"], "CPU only"),
+        (["--impl", "."], "expected one of scratch.py"),
+        (["--python", "torch=/nowhere/python"], "NAME=EXECUTABLE"),
+        ([], "expected --impl NAME"),
+    ],
+)
+def test_mistakes_are_told_without_a_traceback(tmp_path: Path, arguments: list[str], words: str) -> None:
+    done = bench(tmp_path, *arguments)
+    assert done.returncode == 2
+    assert words in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr

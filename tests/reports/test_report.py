@@ -1,0 +1,132 @@
+"""The page as a whole: what stands where, and that it is the same from the same records."""
+
+from __future__ import annotations
+
+import random
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reports.report import render, used
+from results.record import Record
+from results.store import Damaged
+
+
+@pytest.fixture
+def records(make: Any) -> list[Record]:
+    """Three implementations, one of which failed, and a second machine."""
+    return [
+        *make.row(implementation="numpy", variant="scratch", step=6e-3),
+        *make.row(implementation="torch"),
+        make.parity("failed", implementation="jax"),
+        make.bench(implementation="jax"),
+        *make.row(passes=1, cpu="Another CPU"),
+    ]
+
+
+def test_parts_come_in_their_order(records: list[Record]) -> None:
+    headings = re.findall(r"^##+ (.*)$", render(records), re.MULTILINE)
+    titles = [re.split(r"[:(]", heading)[0].strip() for heading in headings]
+    machine = ["Parity", "Error per level", "Training", "Training", "Inference", "Inference"]
+    machine += ["Import, build and first step", "Memory of training"]
+    assert titles == [
+        "What is timed, and what is not",
+        "Data and initial weights",
+        "Machine 1",
+        *machine,
+        "Machine 2",
+        *machine,
+        "Left out",
+    ]
+
+
+def test_what_is_timed_stands_before_any_measurement(records: list[Record]) -> None:
+    page = render(records)
+    assert page.index("**Not timed**") < page.index("ms per step")
+    assert page.index("**Not timed**") < page.index("passed (")
+
+
+def test_machines_are_never_mixed(records: list[Record]) -> None:
+    first, second = render(records).split("## Machine 2")
+    assert "numpy" in first
+    assert "numpy" not in second
+    assert "one pass" in second
+    assert "one pass" not in first
+
+
+def test_the_failed_row_is_untimed(records: list[Record]) -> None:
+    line = next(line for line in render(records).splitlines() if "untimed: parity failed" in line)
+    assert line.split("|")[1].strip() == "jax"
+    assert not re.search(r"\d", line.replace("untimed: parity failed", ""))
+
+
+def test_the_page_follows_from_the_records_alone(records: list[Record]) -> None:
+    page = render(records)
+    for seed in range(3):
+        shuffled = records[:]
+        random.Random(seed).shuffle(shuffled)  # noqa: S311 - an order, no secret
+        assert render(shuffled) == page
+
+
+def test_what_was_used_gives_the_same_numbers(records: list[Record], make: Any) -> None:
+    page = render([*make.row(passes=2), *records])
+    again = render(used([*make.row(passes=2), *records]))
+    cut = "## Left out"
+    assert page.split(cut)[0] == again.split(cut)[0]
+
+
+def test_older_records_are_counted(make: Any) -> None:
+    page = render([*make.row(passes=3), *make.row(passes=2, source="two")])
+    assert "5 older record(s) of rows above were left out" in page
+
+
+def test_damage_is_named_without_a_path(records: list[Record]) -> None:
+    bad = Damaged(Path("/home/x/records/parity-<1>.json"), "not whole JSON", Path("/home/x/quarantine/y"))
+    page = render(records, [bad])
+    assert "**1 damaged record(s)**" in page
+    assert "parity-&lt;1&gt;.json" in page
+    assert "/home" not in page
+
+
+def test_equal_data_is_said(records: list[Record]) -> None:
+    assert "compared over 3 implementation(s) in 1 case(s) (spec and seed), no difference" in render(records)
+
+
+def test_void_rows_are_named(make: Any) -> None:
+    rows = [make.parity(implementation=name) for name in ("numpy", "jax")]
+    page = render([*rows, make.parity(implementation="odd_one", digest="other")])
+    part = page.split("## Data and initial weights")[1].split("## Machine")[0]
+    assert r"odd\_one" in part
+    assert "numpy" not in part
+    assert "**void**" in part
+
+
+def test_nothing_drawn_is_nothing_known(make: Any) -> None:
+    record = make.parity("skipped", reason="no framework")
+    del record["body"]["digest"]
+    page = render([record])
+    assert "No row got as far as level 0" in page
+    assert "skipped: no framework" in page
+
+
+def test_timing_without_any_gate_shows_no_number(make: Any) -> None:
+    page = render([make.bench()])
+    assert "No row was put to the gate on this machine." in page
+    assert "untimed: parity missing" in page
+    assert "tokens/s" not in page
+
+
+def test_names_are_text(make: Any) -> None:
+    name = "<script>alert(1)</script>|x"
+    rows = make.row(implementation=name, passes=1, task="[a](https://b.example)", cpu="**C** <i>PU</i>")
+    page = render([*rows, make.parity("failed", implementation="b|c", tensor="<u>t</u>", cell="gru")])
+    for mark in ("<script", "<i>", "<u>", "](https://b", "**C**"):
+        assert mark not in page
+    assert r"&lt;script&gt;alert(1)&lt;/script&gt;\|x" in page
+
+
+def test_a_page_names_its_publication(records: list[Record]) -> None:
+    assert render(records, name="2026-11_laptop").startswith("# Unrolled: ")
+    assert r"(2026-11\_laptop)" in render(records, name="2026-11_laptop").splitlines()[0]

@@ -1,0 +1,200 @@
+"""Throughput: who is faster only where the samples can tell."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from reports import speed
+from reports.rows import select
+from results.record import Record
+from results.store import age
+
+DRIFTS = [1.0, 1.15, 0.9, 1.05, 0.97]  # of the machine: far more than what is to be told apart
+
+
+def only_group(records: list[Record]) -> speed.Group:
+    (group,) = speed.groups(select(records)[0])
+    return group
+
+
+def lines(records: list[Record], what: str = "train") -> dict[str, dict[str, str]]:
+    """The lines of the one table, by implementation."""
+    group = only_group(records)
+    frame = speed.throughput(group, what, speed.timings(group, what)).fillna("")
+    return {line["implementation"]: line for line in frame.to_dict("records")}
+
+
+def fastest(records: list[Record]) -> str:
+    return speed.fastest(speed.timings(only_group(records), "train"))
+
+
+def duel(make: Any, factor: float) -> list[Record]:
+    return [
+        *make.row(implementation="jax", step=2e-3, drifts=DRIFTS),
+        *make.row(implementation="torch", step=2e-3 * factor, drifts=DRIFTS),
+    ]
+
+
+def test_a_planted_tenth_is_separable_though_the_machine_drifts_more(make: Any) -> None:
+    records = duel(make, 1.1)
+    found = lines(records)
+    value, low, high = map(float, re.findall(r"[\d.]+", found["torch"]["x fastest"]))
+    assert low < 1.1 < high
+    assert low <= value <= high
+    assert low > 1
+    assert found["jax"]["x fastest"] == "1 (reference)"
+    assert fastest(records) == "Fastest: jax native."
+
+
+def test_equal_rows_are_not_separable(make: Any) -> None:
+    records = duel(make, 1.0)
+    cells = [line["x fastest"] for line in lines(records).values()]
+    assert any(cell.startswith("not separable, 1.0") for cell in cells)
+    assert fastest(records).startswith("Fastest, not separable: ")
+
+
+def test_without_shared_passes_nothing_is_compared(make: Any) -> None:
+    records = [
+        make.parity(),
+        make.parity(implementation="jax"),
+        make.bench(campaign="a"),
+        make.bench(implementation="jax", step=1e-3, campaign="b"),
+    ]
+    assert lines(records)["torch"]["x fastest"] == "not paired"
+    assert "no fastest row is named" in fastest(records)
+
+
+def test_time_and_tokens_agree(make: Any) -> None:
+    line = lines(make.row(step=2e-3))["torch"]
+    assert abs(float(line["ms per step"]) - 2.0) < 0.1
+    assert abs(float(line["tokens/s"].replace(",", "")) - 50 * 50 / 2e-3) < 1e5
+    low, high = map(float, line["95 % interval"].split(" to "))
+    assert low <= float(line["ms per step"]) <= high
+
+
+def test_inference_is_a_table_of_its_own(make: Any) -> None:
+    line = lines(make.row(step=3e-3), "infer")["torch"]
+    assert abs(float(line["ms per batch"]) - 1.0) < 0.05
+
+
+def test_the_floor_is_paired_by_block(make: Any) -> None:
+    """Blocks drift by tens of per cent; the ratio within each does not."""
+    records = make.row(step=2e-3)
+    for record in records:
+        for block in record["body"].get("blocks", []):
+            block["seconds"] = [second * (1 + 0.3 * block["block"]) for second in block["seconds"]]
+    value, low, high = map(float, re.findall(r"[\d.]+", lines(records)["torch"]["x GEMM floor"]))
+    assert low < 5.0 < high
+    assert abs(value - 5.0) < 0.15
+    assert high - low < 0.5
+
+
+def test_without_a_floor_there_is_no_ratio(make: Any) -> None:
+    records = make.row(passes=2)
+    for record in records:
+        if record["kind"] == "bench":
+            record["body"]["blocks"] = [
+                b for b in record["body"]["blocks"] if not b["what"].startswith("floor")
+            ]
+    assert lines(records)["torch"]["x GEMM floor"] == "-"
+
+
+@pytest.mark.parametrize(
+    ("parity", "text"),
+    [
+        ({"status": "failed"}, "untimed: parity failed"),
+        ({"status": "deviates"}, "untimed: parity deviates"),
+        ({"status": "skipped"}, "untimed: parity skipped"),
+        ({"status": "passed", "digest": "other"}, "untimed: void, data or weights differ"),
+        (None, "untimed: parity missing"),
+    ],
+)
+def test_what_did_not_pass_the_gate_has_no_number(
+    make: Any, parity: dict[str, str] | None, text: str
+) -> None:
+    records = make.row(implementation="numpy") + make.row(implementation="jax") + [make.bench()]
+    records += [make.parity(**parity)] if parity else []
+    line = lines(records)["torch"]
+    assert line.pop("ms per step") == text
+    assert set(line.values()) == {"torch", "native", ""}
+
+
+@pytest.mark.parametrize("status", ["error", "timeout", "untimed"])
+def test_a_failed_timing_has_its_reason(make: Any, status: str) -> None:
+    failed = make.record(
+        "bench", status, "a <reason>", {"campaign": "campaign", "pass": 0}, implementation="jax"
+    )
+    records = [*make.row(), make.parity(implementation="jax"), failed]
+    assert lines(records)["jax"]["ms per step"] == f"{status}: a &lt;reason&gt;"
+
+
+def test_a_row_that_was_not_measured_says_so(make: Any) -> None:
+    assert (
+        lines([*make.row(), make.parity(implementation="jax")])["jax"]["ms per step"]
+        == "untimed: not measured"
+    )
+
+
+def test_a_missing_pass_is_noted(make: Any) -> None:
+    failed = make.record("bench", "timeout", "600 s", {"campaign": "campaign", "pass": 7})
+    assert "a pass is missing: timeout: 600 s" in lines([*make.row(), failed])["torch"]["notes"]
+
+
+def test_one_pass_is_noted(make: Any) -> None:
+    assert "one pass: its interval comes from rounds only" in lines(make.row(passes=1))["torch"]["notes"]
+    assert lines(make.row(passes=2))["torch"]["notes"] == "-"
+
+
+def test_noise_is_noted(make: Any) -> None:
+    assert lines(make.row(scatter=0.2))["torch"]["notes"].startswith("noisy (IQR ")
+
+
+def test_a_proof_at_another_size_is_noted(make: Any) -> None:
+    records = [make.parity(size="tiny"), *(make.bench(number) for number in range(3))]
+    (group,) = (group for group in speed.groups(select(records)[0]))
+    frame = speed.throughput(group, "train", speed.timings(group, "train"))
+    assert frame["notes"][0] == "proven at tiny, generated, T = 50"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"dtype": "float64"},
+        {"device": "gpu"},
+        {"size": "paper"},
+        {"length": 100},
+        {"cell": "gru"},
+        {"data": "other"},
+        {"seed": 1},
+        {"threads": "1"},
+    ],
+)
+def test_nothing_is_ranked_across(make: Any, other: dict[str, Any]) -> None:
+    different = [make.parity(implementation="jax", **{k: v for k, v in other.items() if k != "threads"})]
+    different += [make.bench(number, implementation="jax", **other) for number in range(2)]
+    groups = speed.groups(select([*make.row(passes=2), *different])[0])
+    timed = [{item.row["implementation"] for item in speed.timings(group, "train")} for group in groups]
+    assert sorted(map(sorted, timed)) == [["jax"], ["torch"]]
+
+
+def test_startup_is_the_median_over_passes(make: Any) -> None:
+    records = make.row(passes=3)
+    for record, seconds in zip((r for r in records if r["kind"] == "bench"), (9.0, 1.0, 2.0), strict=True):
+        record["body"]["phases"]["first_step_s"] = seconds
+    (line,) = speed.startup(select(records)[0]).to_dict("records")
+    assert (line["first step, s"], line["import, s"], line["passes"]) == ("2", "1.25", "3")
+
+
+def test_a_row_does_not_depend_on_its_neighbours(make: Any) -> None:
+    records = duel(make, 1.3)
+    alone = lines([record for record in records if record["row"]["implementation"] == "jax"])["jax"]
+    assert alone == lines(sorted(records, key=age, reverse=True))["jax"]
+
+
+def test_a_failed_row_has_no_start_up_either(make: Any) -> None:
+    frame: pd.DataFrame = speed.startup(select([make.parity("failed"), make.bench()])[0])
+    assert frame.empty

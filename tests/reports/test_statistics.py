@@ -1,0 +1,114 @@
+"""Intervals hold what they promise: a planted difference shows, a planted nothing does not."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from reports import statistics
+from reports.statistics import Estimate, Logs
+
+ROUNDS = 25
+PASS_NOISE = 0.02  # what a pass adds to one implementation and not to the other
+ROUND_NOISE = 0.01
+TRIALS = 150
+
+
+def pass_of(rng: np.random.Generator, seconds: float, *names: str) -> Logs:
+    own = seconds * math.exp(PASS_NOISE * rng.standard_normal())
+    return statistics.median(list(own * np.exp(ROUND_NOISE * rng.standard_normal(ROUNDS))), *names)
+
+
+def paired(rng: np.random.Generator, factor: float, passes: int, trial: int) -> Estimate:
+    """The ratio of two rows, the first ``factor`` times slower."""
+    ratios = [
+        pass_of(rng, factor * 1e-3, "a", str(trial), str(number))
+        - pass_of(rng, 1e-3, "b", str(trial), str(number))
+        for number in range(passes)
+    ]
+    return statistics.estimate(ratios, str(trial))
+
+
+def false_winners(passes: int) -> float:
+    """How often two equal rows come out separable."""
+    rng = np.random.Generator(np.random.PCG64(passes))
+    return sum(not paired(rng, 1.0, passes, trial).holds_one for trial in range(TRIALS)) / TRIALS
+
+
+@pytest.mark.parametrize("passes", [2, 3, 5])
+def test_equal_rows_are_rarely_separable(passes: int) -> None:
+    assert false_winners(passes) < 0.1
+
+
+def test_without_widening_equal_rows_would_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(statistics, "widening", lambda passes: 1.0)
+    assert false_winners(3) > 0.15
+
+
+def test_a_tenth_is_separable_and_measured() -> None:
+    rng = np.random.Generator(np.random.PCG64(1))
+    found = [paired(rng, 1.1, 5, trial) for trial in range(50)]
+    assert sum(not item.holds_one for item in found) > 45
+    assert sum(item.low <= 1.1 <= item.high for item in found) > 44
+    assert all(item.low <= item.value <= item.high for item in found)
+
+
+def test_the_same_samples_give_the_same_interval() -> None:
+    def once() -> Estimate:
+        return paired(np.random.Generator(np.random.PCG64(7)), 1.0, 3, 0)
+
+    assert once() == once()
+
+
+def test_draws_of_two_names_are_independent() -> None:
+    samples = [1.0 + 0.01 * n for n in range(25)]
+    a, b = (statistics.median(samples, name).draws for name in "ab")
+    assert abs(np.corrcoef(a, b)[0, 1]) < 0.1
+
+
+def test_one_pass_speaks_of_its_rounds_only() -> None:
+    rng = np.random.Generator(np.random.PCG64(3))
+    found = statistics.estimate([pass_of(rng, 1e-3, "a")], "one")
+    assert found.passes == 1
+    assert (found.high - found.low) / found.value < PASS_NOISE
+    assert statistics.widening(1) == 1.0
+
+
+def test_constant_samples_have_no_width() -> None:
+    found = statistics.estimate([statistics.median([2e-3] * 5, "a"), statistics.median([2e-3] * 5, "b")], "c")
+    assert found.high - found.low < 1e-12
+    assert abs(found.value - 2e-3) < 1e-15
+
+
+@pytest.mark.parametrize("passes", [2, 3, 6, 11, 12, 40])
+def test_widening_follows_students_t(passes: int) -> None:
+    exact = (
+        math.sqrt(passes / (passes - 1)) * scipy.stats.t.ppf(0.975, passes - 1) / scipy.stats.norm.ppf(0.975)
+    )
+    assert abs(statistics.widening(passes) / exact - 1) < 0.002
+
+
+def test_spread_is_iqr_over_median() -> None:
+    assert statistics.spread([1.0, 2.0, 3.0, 4.0, 5.0]) == 2.0 / 3.0
+    assert statistics.spread([2.0, 2.0, 2.0]) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "text"),
+    [
+        (1.23456, 1.21, 1.26, "1.23"),
+        (1.23456, 1.22, 1.25, "1.235"),  # a half width that begins with 1 keeps a digit more
+        (0.0123456, 0.0120, 0.0127, "0.0123"),
+        (123456.0, 121000.0, 126000.0, "123,000"),
+        (123456.0, 123456.0, 123456.0, "123,460"),
+        (1.23456789, 1.23456788, 1.2345679, "1.2346"),
+        (3.0, 0.1, 40.0, "3"),
+        (9.99999, 9.9, 10.1, "10.00"),
+        (0.5, 0.1, 9.0, "0.5"),
+    ],
+)
+def test_digits_end_where_the_interval_says(value: float, low: float, high: float, text: str) -> None:
+    assert statistics.cut(value, statistics.decimals(value, low, high)) == text

@@ -1,0 +1,145 @@
+"""A record is valid, sealed, finite JSON, or it is no record."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from results import record
+from results.record import InvalidRecord
+
+Parts = dict[str, Any]
+
+
+def put(parts: Parts, path: str, value: Any) -> Parts:
+    """Set ``parts[a][b][0]`` by "a.b.0"."""
+    *way, last = path.split(".")
+    target: Any = parts
+    for step in way:
+        target = target[int(step)] if isinstance(target, list) else target[step]
+    target[last] = value
+    return parts
+
+
+def test_schema_is_a_schema() -> None:
+    Draft202012Validator.check_schema(json.loads(record.SCHEMA.read_text(encoding="utf-8")))
+
+
+def test_new_fills_in_identity_and_seals(parts: Parts) -> None:
+    first, second = record.new(**parts), record.new(**parts)
+    assert first["schema"] == 1
+    assert len(first["id"]) == 32
+    assert first["id"] != second["id"]
+    assert first["digest"] == record.digest(first) != second["digest"]
+    assert record.verify(first) is first
+
+
+def test_new_returns_what_a_reader_gets(parts: Parts) -> None:
+    sealed = record.new(**parts)
+    assert sealed == json.loads(json.dumps(sealed))
+    assert sealed["spec"]["betas"] == [0.9, 0.999]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "named"),
+    [
+        ("kind", "party", "(kind|status)"),
+        ("status", "ok", "status"),
+        ("fingerprint", "0123", "fingerprint"),
+        ("key", "0" * 64 + "\n", "key"),
+        ("row.seed", "0", "row.seed"),
+        ("row.colour", "red", "row"),
+        ("spec", {}, "spec"),
+        ("provenance.commit", "main", "provenance.commit"),
+        ("provenance.dirty", "no", "provenance.dirty"),
+        ("provenance.hardware.cores", 0, "provenance.hardware.cores"),
+        ("body.levels", [], "body.levels"),
+        ("body.digest", "none", "body.digest"),
+        ("body.levels.0.status", "failed", "body.levels.0.status"),
+        ("body.levels.0.error", "nan", "body.levels.0.error"),
+        ("body.levels.0.error", -1.0, "body.levels.0.error"),
+        ("body.levels.0.error", "small", "body.levels.0.error"),
+        ("body.levels.0.tolerance", "inf", "body.levels.0.tolerance"),
+    ],
+)
+def test_parity_schema_refuses(parts: Parts, path: str, value: Any, named: str) -> None:
+    with pytest.raises(InvalidRecord, match=rf"^{named}: "):
+        record.new(**put(parts, path, value))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "named"),
+    [
+        ("status", "passed", "status"),
+        ("body.pass", -1, "body.pass"),
+        ("body.blocks", [], "body.blocks"),
+        ("body.blocks.0.what", "decode", "body.blocks.0.what"),
+        ("body.blocks.0.seconds", [], "body.blocks.0.seconds"),
+        ("body.blocks.0.seconds", [0.0], "body.blocks.0.seconds.0"),
+        ("body.phases.build_s", -0.1, "body.phases.build_s"),
+        ("body.phases", {"import_s": 1.0}, "body.phases"),
+        ("body.tokens_per_step", 0, "body.tokens_per_step"),
+    ],
+)
+def test_bench_schema_refuses(bench_parts: Parts, path: str, value: Any, named: str) -> None:
+    record.new(**bench_parts)
+    with pytest.raises(InvalidRecord, match=rf"^{named}: "):
+        record.new(**put(bench_parts, path, value))
+
+
+def test_what_is_neither_passed_nor_ok_needs_a_reason(bench_parts: Parts) -> None:
+    bench_parts |= {"status": "timeout", "body": {}}
+    with pytest.raises(InvalidRecord, match=r"^reason: "):
+        record.new(**bench_parts)
+    assert record.new(**bench_parts | {"reason": "no answer for 600 s"})["status"] == "timeout"
+
+
+def test_memory_needs_its_numbers(parts: Parts) -> None:
+    body = {"baseline_bytes": 10, "peak_bytes": 20, "steps": 3, "device_peak": {}, "settings": {}}
+    parts |= {"kind": "memory", "status": "ok", "body": body}
+    record.new(**parts)
+    del body["peak_bytes"]
+    with pytest.raises(InvalidRecord, match="peak_bytes"):
+        record.new(**parts)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("path", ["body.levels.0.error", "spec.batch", "provenance.clock.load"])
+def test_a_number_that_is_not_finite_is_refused_everywhere(parts: Parts, path: str, value: float) -> None:
+    with pytest.raises(InvalidRecord, match="finite"):
+        record.new(**put(parts, path, value))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, 0.0, 1.5])
+def test_an_error_that_is_not_finite_has_a_form_of_its_own(parts: Parts, value: float) -> None:
+    put(parts, "body.levels.0.status", "failed")
+    put(parts, "body.levels.0.error", record.number(value))
+    sealed = record.new(**parts | {"status": "failed", "reason": "level 1"})
+    read = record.decoded(json.loads(json.dumps(sealed))["body"]["levels"][0]["error"])
+    assert read == value or (math.isnan(read) and math.isnan(value))
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [("body.levels.0.error", 3.2e-16), ("row.implementation", "jax"), ("created", "2020-01-01T00:00:00Z")],
+)
+def test_an_edit_breaks_the_seal(parts: Parts, path: str, value: Any) -> None:
+    sealed = record.new(**parts)
+    with pytest.raises(InvalidRecord, match="digest does not hold"):
+        record.verify(put(sealed, path, value))
+
+
+@pytest.mark.parametrize("value", [None, [], "text", {}, {"schema": 1}])
+def test_what_is_no_record_at_all(value: object) -> None:
+    with pytest.raises(InvalidRecord):
+        record.verify(value)
+
+
+def test_a_huge_value_is_not_repeated_whole(parts: Parts) -> None:
+    with pytest.raises(InvalidRecord) as caught:
+        record.new(**put(parts, "row", "x" * 10_000))
+    assert len(str(caught.value)) < 300

@@ -1,0 +1,291 @@
+"""The outer shell holds together: sessions, dependency groups, locks, workflows, README."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import nox
+import pytest
+import yaml
+from nox.command import CommandFailed
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parent.parent
+GROUPS = nox.project.load_toml(ROOT / "pyproject.toml")["dependency-groups"]
+ENVIRONMENTS = sorted(set(GROUPS) - {"harness", "reports"})
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+MACHINES = [
+    {"sys_platform": "linux", "platform_machine": "x86_64", "os_name": "posix"},
+    {"sys_platform": "linux", "platform_machine": "aarch64", "os_name": "posix"},
+    {"sys_platform": "darwin", "platform_machine": "arm64", "os_name": "posix"},
+    {"sys_platform": "win32", "platform_machine": "AMD64", "os_name": "nt"},
+]
+PYTHONS = [
+    {"python_version": f"3.{minor}", "python_full_version": f"3.{minor}.1"} for minor in (11, 12, 13, 14)
+]
+
+
+@pytest.fixture(scope="module")
+def noxfile() -> ModuleType:
+    """The noxfile as a module."""
+    spec = importlib.util.spec_from_file_location("noxfile_under_test", ROOT / "noxfile.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def sessions() -> dict[str, dict[str, Any]]:
+    """What nox knows, by name; none is selected unless asked for, so ask for all."""
+    done = run_nox("--list", "--json", "--keywords", "ci or not ci")
+    assert done.returncode == 0, done.stderr
+    found = {entry["session"]: entry for entry in json.loads(done.stdout)}
+    assert found
+    return found
+
+
+def run_nox(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "nox", "--noxfile", str(ROOT / "noxfile.py"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+# Sessions
+
+
+def test_every_session_says_what_it_does(sessions: dict[str, dict[str, Any]]) -> None:
+    assert [name for name, entry in sessions.items() if not entry["description"]] == []
+
+
+def test_the_sessions_are_those_of_the_design(sessions: dict[str, dict[str, Any]]) -> None:
+    cpu = {
+        f"{kind}-{fw}-cpu" for kind in ("parity", "bench") for fw in ("numpy", "torch", "jax", "tensorflow")
+    }
+    gpu = {f"{kind}-{fw}-gpu" for kind in ("parity", "bench") for fw in ("torch", "jax", "tensorflow")}
+    assert set(sessions) == cpu | gpu | {"compare", "report", "report-check", "tests", "lint", "lock"}
+    ci = {name for name, entry in sessions.items() if "ci" in entry["tags"]}
+    assert ci == {name for name in cpu if name.startswith("parity")} | {"lint", "tests", "report-check"}
+
+
+def test_without_a_venv_none_is_made(tmp_path: Path) -> None:
+    done = run_nox("--no-venv", "--install-only", "--envdir", str(tmp_path), "--session", "tests")
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.glob("[!.]*")) == []
+
+
+def test_a_missing_package_is_named(noxfile: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = [Requirement("numpy"), Requirement("unrolled-has-no-such-package>=1")]
+    monkeypatch.setattr(noxfile, "requirements", lambda _: asked)
+    with pytest.raises(
+        noxfile.Missing, match=r"expected unrolled-has-no-such-package in .*got no such package"
+    ):
+        noxfile.check_installed("torch")
+
+
+def test_a_python_without_a_release_is_named(noxfile: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    noxfile.check_offered("torch")
+    monkeypatch.setattr(noxfile, "requirements", lambda _: [Requirement("numpy")])
+    with pytest.raises(noxfile.Missing, match="a Python that PyTorch has a release for"):
+        noxfile.check_offered("torch-gpu")
+
+
+# Environments
+
+
+class Recorder:
+    """Stands for a nox session: keeps the commands, and fails where it is told to."""
+
+    def __init__(self, folder: Path) -> None:
+        self.cache_dir = folder / ".cache"
+        self.commands: list[str] = []
+        self.fails: dict[str, Exception] = {}
+        self.posargs: list[str] = []
+
+    def run_install(self, *command: str, **_: Any) -> None:
+        words = " ".join(command)
+        self.commands.append(words)
+        for part, error in self.fails.items():
+            if part in words:
+                raise error
+        if "virtualenv" in command:
+            folder = Path(command[-1])
+            for python in (folder / "bin" / "python", folder / "Scripts" / "python.exe"):
+                python.parent.mkdir(parents=True, exist_ok=True)
+                python.touch()
+
+    run = run_install
+
+    def log(self, _: str) -> None:
+        pass
+
+
+def test_an_environment_is_made_once(noxfile: ModuleType, tmp_path: Path) -> None:
+    session = Recorder(tmp_path)
+    assert noxfile.make(session, "lock") == noxfile.make(session, "lock")
+    assert len(session.commands) == 2  # virtualenv, pip
+
+
+def test_an_interrupted_environment_is_made_again(noxfile: ModuleType, tmp_path: Path) -> None:
+    session = Recorder(tmp_path)
+    noxfile.make(session, "lock")
+    (tmp_path / "lock" / noxfile.STAMP).write_text("of another lock")
+    for part in (" pip ", " virtualenv "):
+        session.fails = {part: KeyboardInterrupt()}
+        with pytest.raises(KeyboardInterrupt):
+            noxfile.make(session, "lock")
+        assert not (tmp_path / "lock" / noxfile.STAMP).exists()
+    session.fails, session.commands = {}, []
+    noxfile.make(session, "lock")
+    noxfile.make(session, "lock")
+    assert len(session.commands) == 2
+
+
+@pytest.mark.parametrize(("code", "reported"), [(1, True), (2, False)])
+def test_failed_rows_are_reported_mistakes_are_not(
+    noxfile: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, reported: bool
+) -> None:
+    session = Recorder(tmp_path)
+    session.posargs = ["--records", "elsewhere"]
+    session.fails = {"suites.bench": CommandFailed(f"Returned code {code}")}
+    monkeypatch.setattr(noxfile, "interpreter", lambda *_: sys.executable)
+    with pytest.raises(CommandFailed):
+        noxfile.compare(session)
+    assert any("-m reports --records elsewhere" in command for command in session.commands) is reported
+
+
+# Locks
+
+
+def pins(text: str) -> list[Requirement]:
+    """The pins of a lock. Raises ValueError for a line that names no exact version, a host or a path."""
+    found = []
+    for line in text.splitlines():
+        if "://" in line or re.search(r"(^|[\s@'\"])([A-Za-z]:[\\/]|[\\/~.]*[\\/])", line):
+            raise ValueError(f"a host or a path: {line}")
+        if line.lstrip().startswith("#"):
+            continue
+        try:
+            pin = Requirement(line)
+        except InvalidRequirement as error:
+            raise ValueError(f"no requirement: {line}") from error
+        if pin.url or pin.extras or not re.fullmatch(r"==[^*,]+", str(pin.specifier)):
+            raise ValueError(f"no exact version: {line}")
+        found.append(pin)
+    return found
+
+
+def unmet(asked: list[Requirement], pinned: list[Requirement]) -> list[str]:
+    """Each requirement that not exactly one pin meets, on some machine and Python."""
+    found = []
+    for machine, python in itertools.product(MACHINES, PYTHONS):
+        where = machine | python
+        here = [pin for pin in pinned if pin.marker is None or pin.marker.evaluate(where)]
+        for wish in asked:
+            if wish.marker is not None and not wish.marker.evaluate(where):
+                continue
+            versions = [
+                str(pin.specifier).removeprefix("==")
+                for pin in here
+                if canonicalize_name(pin.name) == canonicalize_name(wish.name)
+            ]
+            if len(versions) != 1 or not wish.specifier.contains(versions[0], prereleases=True):
+                found.append(f"{wish}: {versions} on {where}")
+    return found
+
+
+def test_every_environment_has_a_lock_and_every_lock_an_environment() -> None:
+    assert sorted(path.stem for path in (ROOT / "locks").glob("*.txt")) == ENVIRONMENTS
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_the_lock_meets_its_group(name: str) -> None:
+    asked = [Requirement(text) for text in nox.project.dependency_groups({"dependency-groups": GROUPS}, name)]
+    assert unmet(asked, pins((ROOT / "locks" / f"{name}.txt").read_text(encoding="utf-8"))) == []
+
+
+@pytest.mark.parametrize(
+    "lock", ["", "numpy==1.22.0", "numpy==1.26.4\nnumpy==2.0.0", "numpy==2.0.0 ; os_name == 'nt'"]
+)
+def test_an_unmet_group_is_seen(lock: str) -> None:
+    assert unmet([Requirement("numpy>=1.23")], pins(lock))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "numpy",
+        "numpy>=2",
+        "numpy==2.*",
+        "--index-url https://example.org/simple",
+        "--find-links wheels",
+        "numpy @ file:///wheels/numpy.whl",
+        "./wheels/numpy.whl",
+        "# made from /home/someone/pyproject.toml",
+        r"# made from C:\work\pyproject.toml",
+    ],
+)
+def test_a_loose_line_of_a_lock_is_seen(line: str) -> None:
+    with pytest.raises(ValueError, match=r"no requirement|no exact version|a host or a path"):
+        pins(line)
+
+
+def test_the_group_of_the_oracle_is_free_to_be_old() -> None:
+    """NumPy 1.23 must stay possible: environments with old pins are to come."""
+    harness = {r.name: r for r in map(Requirement, GROUPS["harness"])}
+    assert "1.23.5" in harness["numpy"].specifier
+
+
+# Workflows and README
+
+
+def named(text: str) -> tuple[set[str], set[str]]:
+    """The sessions and the tags that the commands in a text name."""
+    return set(re.findall(r"nox -s ([\w-]+)", text)), set(re.findall(r"nox -t ([\w-]+)", text))
+
+
+def commands(workflow: dict[str, Any]) -> str:
+    """Every command of a workflow, for every combination of its matrix."""
+    found = []
+    for job in workflow["jobs"].values():
+        matrix = job.get("strategy", {}).get("matrix", {})
+        for values in itertools.product(*matrix.values()):
+            chosen = dict(zip(matrix, values, strict=True))
+            for step in job["steps"]:
+                found.append(
+                    re.sub(r"\$\{\{ *matrix\.(\w+) *\}\}", lambda m, c=chosen: c[m[1]], step.get("run", ""))
+                )
+    return "\n".join(found)
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_a_workflow_names_only_sessions_that_exist(path: Path, sessions: dict[str, dict[str, Any]]) -> None:
+    names, tags = named(commands(yaml.safe_load(path.read_text(encoding="utf-8"))))
+    assert names
+    assert names <= set(sessions)
+    assert tags <= {tag for entry in sessions.values() for tag in entry["tags"]}
+
+
+def test_the_workflows_prove_every_framework() -> None:
+    names = set()
+    for path in WORKFLOWS:
+        names |= named(commands(yaml.safe_load(path.read_text(encoding="utf-8"))))[0]
+    assert names >= {"parity-numpy-cpu", "parity-torch-cpu", "parity-jax-cpu", "parity-tensorflow-cpu"}
+
+
+def test_the_readme_names_only_sessions_that_exist(sessions: dict[str, dict[str, Any]]) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    names, tags = named(readme)
+    assert "compare" in names
+    assert names <= set(sessions)
+    assert tags == {"ci"}
+    assert "\n<!-- test-command -->\n```" in readme, "which command does .ci/run take?"

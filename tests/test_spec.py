@@ -1,0 +1,96 @@
+"""The spec: what is read, what is refused, and with which words."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from results.errors import UserError
+from suites import spec
+
+GOOD = (spec.TASKS / "adding" / "task.toml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("task", spec.names())
+@pytest.mark.parametrize("cell", spec.CELLS)
+def test_every_task_has_every_cell_and_size(task: str, cell: str) -> None:
+    for size in ("tiny", "small", "paper"):
+        found = spec.load(task, cell=cell, size=size)
+        assert (found.name, found.model.cell, found.size) == (task, cell, size)
+
+
+def test_a_task_cannot_be_changed() -> None:
+    task = spec.load("adding")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        task.batch = 3  # type: ignore[misc]
+
+
+def test_the_fingerprint_follows_every_field() -> None:
+    base = spec.load("adding")
+    assert spec.fingerprint(base) == spec.fingerprint(spec.load("adding"))
+    others = [
+        spec.load("adding", cell="gru"),
+        spec.load("adding", size="small"),
+        spec.load("adding", length=12),
+        spec.load("char_lm"),
+        dataclasses.replace(base, training=dataclasses.replace(base.training, epsilon=1e-7)),
+    ]
+    assert len({spec.fingerprint(task) for task in [base, *others]}) == 1 + len(others)
+
+
+@pytest.mark.parametrize("length", [10, 50, 100, 200, 37])
+def test_the_length_can_be_any(length: int) -> None:
+    assert spec.load("adding", length=length).length == length
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("learning_rate = 1e-2", "learning_rate = -1", ["training.learning_rate", "more than 0", "-1"]),
+        ("learning_rate = 1e-2", 'learning_rate = "fast"', ["training.learning_rate", "number", "fast"]),
+        ("learning_rate", "learning_rat", ["training", "learning_rat"]),
+        ("clip = 1.0", "", ["training", "'clip'"]),
+        ("batch = 5", "batch = 0", ["sizes.tiny.batch", "at least 1", "0"]),
+        ("length = 11", "length = 1", ["sizes.tiny.length", "at least 2"]),
+        ("batch = 5", "batch = 5.5", ["sizes.tiny.batch", "integer", "5.5"]),
+        ('head = "final"', 'head = "last"', ["model.head", "final", "last"]),
+        ('optimiser = "adam"', 'optimiser = "rmsprop"', ["training.optimiser", "adam", "rmsprop"]),
+        ("features = 2", "", ["model.features"]),
+        ("[model]", "[model", ["TOML"]),
+        ("betas = [0.9, 0.999]", "betas = [0.9, 1.0]", ["training.betas.1", "less than 1", "1.0"]),
+        ("stateful = false", "stateful = 0", ["training.stateful", "boolean", "0"]),
+    ],
+)
+def test_a_bad_file_is_named_with_key_expected_and_got(tmp_path: Path, old: str, new: str, words: list[str]) -> None:
+    assert old in GOOD
+    path = tmp_path / "task.toml"
+    path.write_text(GOOD.replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(UserError) as caught:
+        spec.load(str(path))
+    for word in [str(path), *words]:
+        assert word in str(caught.value)
+
+
+def test_a_file_that_is_no_utf8(tmp_path: Path) -> None:
+    path = tmp_path / "task.toml"
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(UserError, match="UTF-8"):
+        spec.load(str(path))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"task": "addin"}, "Did you mean 'adding'"),
+        ({"task": "adding", "cell": "lsmt"}, "Did you mean 'lstm'"),
+        ({"task": "adding", "size": "tny"}, "Did you mean 'tiny'"),
+        ({"task": "char_lm", "data": "tinyshakespear"}, "Did you mean 'tinyshakespeare'"),
+        ({"task": "adding", "length": 1}, "at least 2"),
+        ({"task": "nowhere.toml"}, "no such file"),
+    ],
+)
+def test_an_unknown_name_gets_the_nearest_valid_one(arguments: dict[str, object], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        spec.load(**arguments)  # type: ignore[arg-type]
