@@ -10,6 +10,7 @@ import pandas as pd
 MARKS = re.compile(r"([\\`*_{}\[\]|~$#^])")
 SAFE_LINK = re.compile(r"https?://[\w.~/?#&=%:+,@-]+\Z")
 NOTHING = "-"
+CELL = 240  # characters of a reason
 
 
 def escape(text: object) -> str:
@@ -21,16 +22,16 @@ def escape(text: object) -> str:
     return line.replace("://", "&#58;//").replace("www.", "www&#46;").replace("@", "&#64;")
 
 
+def brief(reason: str) -> str:
+    """A reason that may hold a whole traceback, short enough for a cell; the record has all of it."""
+    return escape(reason if len(reason) <= CELL else f"{reason[:CELL]} ...")
+
+
 def link(label: str, address: str) -> str:
     """A link where the address is plain http(s), else both as text."""
     if SAFE_LINK.match(address):
         return f"[{escape(label)}]({address})"
     return f"{escape(label)}, {escape(address)}"
-
-
-def code(text: str) -> str:
-    """A hash or a file name of ours, where no mark can be."""
-    return f"`{text}`"
 
 
 def table(rows: Sequence[Mapping[str, str]] | pd.DataFrame) -> str:

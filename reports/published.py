@@ -7,6 +7,7 @@ import os
 import re
 import uuid
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from reports.report import render, used
@@ -62,7 +63,8 @@ def write(path: Path, text: str) -> None:
         temporary.write_bytes(text.encode())
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # it may be the folder that is none
+            temporary.unlink()
         raise UserError(
             f"{path}: expected a file that can be written, got: {error.strerror}. Name another with --out."
         ) from error

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from reports import speed, tables
-from reports.markdown import escape, table
+from reports.markdown import brief, escape, table
 from reports.rows import Row, digest, select
 from results.record import Record
 from results.store import Damaged
@@ -135,11 +135,11 @@ def _left_out(older: int, damaged: Sequence[Damaged]) -> str:
     parts = ["## Left out"]
     parts.append(
         f"{older} older record(s) of rows above were left out: "
-        "of an earlier spec, source or lock, or repeated since."
+        "of an earlier spec, source, lock or version, or repeated since."
         if older
         else "No older records of these rows were there."
     )
     if damaged:
-        lines = [{"file": escape(bad.file.name), "what is wrong": escape(bad.reason)} for bad in damaged]
+        lines = [{"file": escape(bad.file.name), "what is wrong": brief(bad.reason)} for bad in damaged]
         parts.append(f"**{len(damaged)} damaged record(s)** were kept aside, unread:\n\n{table(lines)}")
     return "\n\n".join(parts)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from results.record import Record, canonical
 from results.store import age
 
-PROVEN_AS = ("implementation", "variant", "task", "cell", "dtype", "device")
+PROVEN_AS = ("implementation", "variant", "task", "cell", "dtype", "device", "data")
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Row:
     memory: tuple[Record, ...]
     void: bool = False  # its data or weights are not those of the other implementations
     verdict: str = ""  # why it may not be shown with numbers; empty where it may
-    proven_at: str = ""  # which other size or data the gate was passed at; empty: at its own
+    proven_at: str = ""  # which other size the gate was passed at; empty: at its own
 
     @property
     def records(self) -> tuple[Record, ...]:
@@ -88,7 +88,7 @@ def threads(record: Record) -> str:
 
 
 def _newest(group: list[Record]) -> Row:
-    """Only records of the newest spec, source and lock; of repetitions the last."""
+    """Only records of the newest spec, source, lock and versions; of repetitions the last."""
     group = sorted(group, key=age)
     kept: list[Record] = []
     for record in group:
@@ -110,8 +110,10 @@ def _superseded(older: Record, record: Record) -> bool:
     return threads(older) == threads(record) or older["status"] != "ok" or record["status"] != "ok"
 
 
-def _version(record: Record) -> tuple[str, str, str]:
-    return record["fingerprint"], record["provenance"]["source"], record["provenance"]["lock"]
+def _version(record: Record) -> tuple[str, str, str, str]:
+    origin = record["provenance"]
+    # A lock binds only an environment made from it; the versions are what was there.
+    return record["fingerprint"], origin["source"], origin["lock"], canonical(origin["versions"])
 
 
 def _identity(row: Row) -> tuple[str, str]:
@@ -126,12 +128,12 @@ def _judged(row: Row, rows: Sequence[Row]) -> Row:
     refused = [text for text in map(_verdict, same) if text]
     if not same or refused:
         return replace(row, verdict=refused[0] if refused else "parity missing")
-    places = sorted({f"{other['size']}, {other['data']}, T = {other['length']}" for other in same})
+    places = sorted({f"{other['size']}, T = {other['length']}" for other in same})
     return replace(row, proven_at="; ".join(places))
 
 
 def _same_code(row: Row, other: Row) -> bool:
-    """One implementation, source and lock on one machine, asked of another size or data."""
+    """One implementation, source, lock and versions on one machine, at another size or seed."""
     return (
         row.hardware == other.hardware
         and all(row[name] == other[name] for name in PROVEN_AS)

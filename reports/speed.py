@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from reports import statistics
-from reports.markdown import NOTHING, escape
+from reports.markdown import NOTHING, brief, escape
 from reports.rows import Row, threads
 from reports.statistics import Estimate, Logs
 from reports.tables import asked, who
@@ -168,7 +168,7 @@ def why_untimed(row: Row, count: str) -> str:
         return f"untimed: {row.verdict}"
     failures = [record for record in row.bench if record["status"] != "ok"]
     if failures:
-        return f"{failures[-1]['status']}: {escape(failures[-1]['reason'])}"
+        return f"{failures[-1]['status']}: {brief(failures[-1]['reason'])}"
     return "untimed: not measured" + ("" if count == "unknown" or not row.bench else " with so many threads")
 
 
@@ -211,7 +211,7 @@ def _notes(item: Timing) -> list[str]:
     if len(item.seconds) == 1:
         notes.append("one pass: its interval comes from rounds only")
     failures = [record for record in item.row.bench if record["status"] != "ok"]
-    notes += [f"a pass is missing: {record['status']}: {escape(record['reason'])}" for record in failures]
+    notes += [f"a pass is missing: {record['status']}: {brief(record['reason'])}" for record in failures]
     if item.row.proven_at:
         notes.append(f"proven at {escape(item.row.proven_at)}")
     return notes

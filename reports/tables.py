@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from reports import statistics
-from reports.markdown import NOTHING, escape, link
+from reports.markdown import NOTHING, brief, escape, link
 from reports.rows import Row
 from results.record import Record, decoded
 
@@ -129,11 +129,11 @@ def _outcome(row: Row, record: Record) -> str:
     if status == "failed":
         level = first_failed(record)
         if level is None:
-            return f"failed: {escape(record['reason'])}"
+            return f"failed: {brief(record['reason'])}"
         return f"failed at level {level['level']} ({escape(level['tensor'])})"
     if status == "deviates" and "deviation" in body:
         return f"deviates ({link(body['deviation']['id'], body['deviation']['link'])})"
-    return f"{status}: {escape(record['reason'])}"
+    return f"{status}: {brief(record['reason'])}"
 
 
 def _worst_ratio(record: Record) -> float:
@@ -166,7 +166,7 @@ def _memory_cells(row: Row, record: Record) -> dict[str, str]:
     if row.verdict:
         text = f"unmeasured: {row.verdict}"
     elif record["status"] != "ok":
-        text = f"{record['status']}: {escape(record['reason'])}"
+        text = f"{record['status']}: {brief(record['reason'])}"
     else:
         over = (body["peak_bytes"] - body["baseline_bytes"]) / MIB
         device = ", ".join(

@@ -47,8 +47,8 @@ class Row:
         return asdict(self)
 
     def __str__(self) -> str:
-        names = f"{self.implementation} {self.variant}  {self.task}/{self.data} {self.cell} {self.dtype} {self.device}"
-        return f"{names}  {self.size} T={self.length}" + (f" seed {self.seed}" if self.seed else "")
+        asked = f"{self.task}/{self.data} {self.cell} {self.dtype} {self.device}  {self.size} T={self.length}"
+        return f"{self.implementation} {self.variant}  {asked}" + (f" seed {self.seed}" if self.seed else "")
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,9 @@ def questions(get: Callable[[str], str | None], *, size: str, dtypes: tuple[str,
     """
     impl = get("impl")
     if not impl:
-        raise UserError(f"--impl: expected one of {', '.join(implementations.names())} or a folder, got nothing.")
+        raise UserError(
+            f"--impl: expected one of {', '.join(implementations.names())} or a folder, got nothing."
+        )
     folder = implementations.find(impl)
     device = one_of("device", get("device") or "cpu", DEVICES)
     variants = _several(get("variant"), folder.variants, "variant")
@@ -86,8 +88,8 @@ def questions(get: Callable[[str], str | None], *, size: str, dtypes: tuple[str,
         task = spec.load(name, cell=cell, size=get("size") or size, data=get("data"), length=length)
         for variant in variants:
             for dtype in chosen_dtypes:
-                row = Row(folder.name, variant, task.name, cell, dtype, device, task.size, task.data.name, task.length, seed or 0)  # fmt: skip
-                found.append(Question(row, task, folder, name))
+                asked = (task.name, cell, dtype, device, task.size, task.data.name, task.length, seed or 0)
+                found.append(Question(Row(folder.name, variant, *asked), task, folder, name))
     return found
 
 
@@ -103,7 +105,9 @@ def tasks_and_cells(get: Callable[[str], str | None]) -> list[tuple[str, str]]:
         names = [name for name in names if data in sources[name]]
         if not names:
             raise unknown("data source", data, sorted({s for have in sources.values() for s in have}))
-    return [(name, cell) for name in names for cell in _several(get("cell"), spec.cells(name), "cell", spec.CELLS)]
+    return [
+        (name, cell) for name in names for cell in _several(get("cell"), spec.cells(name), "cell", spec.CELLS)
+    ]
 
 
 def one_of(what: str, name: str, valid: tuple[str, ...] | list[str]) -> str:

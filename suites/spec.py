@@ -156,9 +156,9 @@ def read(path: Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: expected a TOML file in UTF-8, got: {error}.") from None
     schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
-    error = best_match(Draft202012Validator(schema).iter_errors(raw))
-    if error is not None:
-        raise UserError(_explain(path, error))
+    violation = best_match(Draft202012Validator(schema).iter_errors(raw))
+    if violation is not None:
+        raise UserError(_explain(path, violation))
     return raw
 
 

@@ -34,7 +34,9 @@ def initial(task: Task, seed: int, scale: float = 1.0) -> Arrays:
     """
     bound = scale / float(np.sqrt(task.model.hidden))
     return {
-        name: seeds.uniform(seeds.generator(seed, task.name, "weights", name), -bound, bound, shape).astype(np.float32)
+        name: seeds.uniform(seeds.generator(seed, task.name, "weights", name), -bound, bound, shape).astype(
+            np.float32
+        )
         for name, shape in shapes(task.model).items()
     }
 

@@ -33,12 +33,18 @@ def imported(source: str) -> list[str]:
 def strays(room: str, source: str) -> list[str]:
     """Imports of ours that the room may not make."""
     ours = [name for name in imported(source) if name.split(".")[0] in ROOMS]
-    return [name for name in ours if not any((name + ".").startswith(allowed + ".") for allowed in ALLOWED[room])]
+    return [
+        name for name in ours if not any((name + ".").startswith(allowed + ".") for allowed in ALLOWED[room])
+    ]
 
 
 def climbs(source: str) -> list[int]:
     """Lines of relative imports that leave the folder."""
-    return [node.lineno for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom) and node.level > 1]
+    return [
+        node.lineno
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.ImportFrom) and node.level > 1
+    ]
 
 
 @pytest.mark.parametrize("room", ALLOWED)

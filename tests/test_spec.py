@@ -63,7 +63,9 @@ def test_the_length_can_be_any(length: int) -> None:
         ("stateful = false", "stateful = 0", ["training.stateful", "boolean", "0"]),
     ],
 )
-def test_a_bad_file_is_named_with_key_expected_and_got(tmp_path: Path, old: str, new: str, words: list[str]) -> None:
+def test_a_bad_file_is_named_with_key_expected_and_got(
+    tmp_path: Path, old: str, new: str, words: list[str]
+) -> None:
     assert old in GOOD
     path = tmp_path / "task.toml"
     path.write_text(GOOD.replace(old, new, 1), encoding="utf-8")

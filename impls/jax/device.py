@@ -21,17 +21,16 @@ def find(device):
         return jax.devices(device)[0]
     except RuntimeError as error:
         raise Unavailable(
-            f"device {device!r}: expected one that JAX can use, got none ({error}). "
-            "For a GPU install jax[cuda12] or jax[cuda13], whichever nvidia-smi's CUDA version "
-            "allows; or choose the CPU"
+            f"device {device!r}: expected one that JAX can use, got none ({error}). For a GPU install "
+            "locks/jax-gpu.txt, check that nvidia-smi names the card, or choose the CPU"
         ) from None
 
 
 def configure(device: str, threads: int) -> dict[str, str]:
     """Set threads (0: as they are) and precision, and say what was read back.
 
-    XLA sizes its CPU pool once, when the first device is asked for; of XLA_FLAGS none
-    limits it in jaxlib 0.10 (``--xla_cpu_multi_thread_eigen=false`` still ran on 2 cores).
+    XLA sizes its CPU pool by PJRT_NPROC, once, when the first device is asked for. The older
+    ``XLA_FLAGS=--xla_cpu_multi_thread_eigen=false`` limits nothing: jaxlib 0.10.2 still ran on 2 cores.
     """
     if threads:
         os.environ["PJRT_NPROC"] = str(threads)
@@ -41,7 +40,7 @@ def configure(device: str, threads: int) -> dict[str, str]:
     where = find(device)
     tiny = jax.device_put(np.finfo(np.float32).tiny, where)
     settings = {
-        "threads": _pool(where) or f"{threads} asked, cannot be read back here",
+        "threads": _pool() or f"{threads} asked, cannot be read back here",
         "matmul_precision": jax.config.jax_default_matmul_precision,
         "denormals": "kept" if jax.jit(lambda x: x * 0.5)(tiny) else "flushed",
         "xla_flags": os.environ.get("XLA_FLAGS", "none"),
@@ -55,7 +54,7 @@ def configure(device: str, threads: int) -> dict[str, str]:
     return settings
 
 
-def _pool(where):
+def _pool():
     """The threads of XLA's CPU pool, counted by name; empty where the system does not show them."""
     names = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
     return str(names.count(WORKER)) if WORKER in names else ""
@@ -70,7 +69,7 @@ def floor(products: list[tuple[int, int, int, int]], dtype: str, device: str) ->
 
     @jax.jit
     def multiply(operands):
-        outs = []
+        outs: list = []
         for (repeat, *_), (a, b) in zip(products, operands, strict=True):
             if outs:
                 a = a.at[0, 0].set(outs[-1][0, 0])

@@ -65,7 +65,7 @@ def with_zero_b_hn(params):
 def pack(params, model):
     """Linen's tree of canonical parameters."""
     p, gates = layer(params), GATES[model.cell]
-    cell = {}
+    cell: dict = {}
     for source, name in (("i", "W_xh"), ("h", "W_hh")):
         kernels = np.split(p[name], len(gates), axis=1)
         cell |= {source + gate: {"kernel": W} for gate, W in zip(gates, kernels, strict=True)}

@@ -90,7 +90,9 @@ class Trainer:
         return {name: value.copy() for name, value in self.params.items()}
 
     def dump_optimiser(self):
-        return {"step": np.int64(self.steps)} | {name: value.copy() for name, value in self.moments.items()}
+        return {"step": np.array(self.steps, np.int64)} | {
+            name: value.copy() for name, value in self.moments.items()
+        }
 
     def dump_carry(self):
         return self._named(self.state, "")
@@ -144,9 +146,7 @@ class Trainer:
     def _value_and_grad(self, batch, state):
         logits, hs, final, caches = self._forward(self.params, batch.inputs, state, self.model)
         loss, dlogits = self._loss(logits, batch.targets)
-        grads, dstate, dxs = self._backward(
-            self.params, batch.inputs, hs, caches, dlogits, state, self.model
-        )
+        grads, dstate, dxs = self._backward(self.params, batch.inputs, hs, caches, dlogits, state, self.model)
         return loss, grads, dstate, dxs, final
 
     def _parts(self):

@@ -26,35 +26,44 @@ def find(device):
 
 
 def configure(device: str, threads: int) -> dict[str, str]:
-    """Set threads, TF32 and the devices that TensorFlow may use, and say what was read back."""
+    """Set threads (0: TensorFlow chooses), full float32 precision and the devices that TensorFlow may
+    use, and say what was read back. GPU memory is taken as it is needed, not all at once."""
     find(device)
     gpus = tf.config.list_physical_devices("GPU")
     visible = gpus[:1] if device == "gpu" else []
     try:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
-        tf.config.threading.set_inter_op_parallelism_threads(1)  # a recurrence is one chain of operations
+        # One: a recurrence is a chain, and a step at size small took as long or longer with two.
+        tf.config.threading.set_inter_op_parallelism_threads(1)
         tf.config.set_visible_devices(visible, "GPU")
         for gpu in visible:
             tf.config.experimental.set_memory_growth(gpu, True)
     except RuntimeError as error:
         raise RuntimeError(
-            f"TensorFlow: expected to set {threads} threads and device {device!r} before its first operation, "
-            f"got a runtime that has begun ({error}). Call configure first, in a fresh process."
+            f"expected to set {threads} threads and device {device!r} before TensorFlow's first operation, "
+            f"got a runtime that has begun ({error}). Call configure first, in a fresh process"
         ) from error
     tf.config.experimental.enable_tensor_float_32_execution(False)
     # Many networks in one process trace the same methods: TensorFlow warns as if one were retraced.
     tf.get_logger().setLevel("ERROR")
     with tf.device(DEVICES[device]):
         subnormal = tf.constant(np.finfo(np.float32).tiny) * 0.5
-    return {
+    settings = {
         "threads": str(tf.config.threading.get_intra_op_parallelism_threads()),
         "inter_op_threads": str(tf.config.threading.get_inter_op_parallelism_threads()),
         "tf32": "on" if tf.config.experimental.tensor_float_32_execution_enabled() else "off",
-        "denormals": "flushed" if subnormal.numpy() == 0 else "kept",
         "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
+        "denormals": "kept" if subnormal.numpy() else "flushed",
         "visible_gpus": str(len(tf.config.get_visible_devices("GPU"))),
-        "memory_growth": ", ".join(str(tf.config.experimental.get_memory_growth(gpu)) for gpu in visible) or "no GPU",
     }
+    for gpu in visible:
+        build = tf.sysconfig.get_build_info()
+        settings |= {
+            "memory_growth": str(tf.config.experimental.get_memory_growth(gpu)),
+            "cuda": str(build.get("cuda_version")),
+            "cudnn": str(build.get("cudnn_version")),
+        }
+    return settings
 
 
 def floor(products: list[tuple[int, int, int, int]], dtype: str, device: str) -> Callable[[], None]:
@@ -69,16 +78,16 @@ def floor(products: list[tuple[int, int, int, int]], dtype: str, device: str) ->
     @tf.function(jit_compile=True)
     def multiply(operands):
         outs = []
-        with tf.device(where):
-            for a, b in operands:
-                out = tf.zeros((a.shape[1], b.shape[1]), dtype)
-                for t in tf.range(a.shape[0]):
-                    out = a[t] @ b
-                outs.append(out)
+        for a, b in operands:
+            out = tf.zeros((a.shape[1], b.shape[1]), dtype)
+            for t in tf.range(a.shape[0]):
+                out = a[t] @ b
+            outs.append(out)
         return outs
 
     def run():
-        multiply(operands)
+        with tf.device(where):
+            multiply(operands)
         tf.test.experimental.sync_devices()
 
     return run
@@ -88,5 +97,4 @@ def peak_memory(device: str) -> dict[str, int]:
     """The peak of TensorFlow's GPU allocator in bytes; its CPU allocator keeps none."""
     if device == "cpu":
         return {}
-    memory = tf.config.experimental.get_memory_info("GPU:0")
-    return {"tensorflow_peak": memory["peak"], "tensorflow_current": memory["current"]}
+    return {"allocated_bytes": tf.config.experimental.get_memory_info("GPU:0")["peak"]}

@@ -47,18 +47,17 @@ class Network(tf.Module):
         self.rnn.build((None, None, model.input_width))
         self.head = keras.layers.Dense(model.outputs, dtype=dtype)
         self.head.build((None, model.hidden))
-        weights = {}
-        if model.inputs == "tokens":
-            self.embedding = keras.layers.Embedding(model.vocabulary, model.embedding, dtype=dtype)
-            self.embedding.build()
-            weights["embed"] = self.embedding.embeddings
-        weights |= {
+        weights = {
             "encoder.0.fwd.W_xh": self.rnn.cell.kernel,
             "encoder.0.fwd.W_hh": self.rnn.cell.recurrent_kernel,
             "encoder.0.fwd.b_h": self.rnn.cell.bias,
             "head.W_hq": self.head.kernel,
             "head.b_q": self.head.bias,
         }
+        if model.inputs == "tokens":
+            self.embedding = keras.layers.Embedding(model.vocabulary, model.embedding, dtype=dtype)
+            self.embedding.build()
+            weights["embed"] = self.embedding.embeddings
         self.params = {name: weight.value for name, weight in weights.items()}
 
     def __call__(self, inputs, state):

@@ -112,7 +112,7 @@ def forward(params, inputs, state, model):
     return logits, hs, final
 
 
-def weight(shape, dtype):
+def weight(*shape, dtype):
     """A parameter that waits for ``load``."""
     return tf.Variable(tf.zeros(shape, dtype))
 
@@ -126,15 +126,20 @@ class Network(tf.Module):
         super().__init__()
         self.model = model
         G, H, I, O = GATES[model.cell], model.hidden, model.input_width, model.outputs  # noqa: E741
-        shapes = {"embed": (model.vocabulary, model.embedding)} if model.inputs == "tokens" else {}
-        shapes |= {"encoder.0.fwd.W_xh": (I, G * H), "encoder.0.fwd.W_hh": (H, G * H)}
-        shapes |= {"encoder.0.fwd.b_h": (G * H,)}
+        self.params = {
+            "encoder.0.fwd.W_xh": weight(I, G * H, dtype=dtype),
+            "encoder.0.fwd.W_hh": weight(H, G * H, dtype=dtype),
+            "encoder.0.fwd.b_h": weight(G * H, dtype=dtype),
+            "head.W_hq": weight(H, O, dtype=dtype),
+            "head.b_q": weight(O, dtype=dtype),
+        }
+        if model.inputs == "tokens":
+            self.params["embed"] = weight(model.vocabulary, model.embedding, dtype=dtype)
         if model.cell == "gru":
-            shapes["encoder.0.fwd.b_hn"] = (H,)
-        shapes |= {"head.W_hq": (H, O), "head.b_q": (O,)}
-        self.params = {name: weight(shape, dtype) for name, shape in shapes.items()}
+            self.params["encoder.0.fwd.b_hn"] = weight(H, dtype=dtype)
 
     def __call__(self, inputs, state):
+        """logits [B, O] or [B, T, O], every h [B, T, H], and the final state."""
         return forward(self.params, inputs, state, self.model)
 
     def to_canonical(self, named):

@@ -51,12 +51,13 @@ def adam(params, grads, moments, step, training):
     b1, b2 = training.betas
     lr, eps = training.learning_rate, training.epsilon
     t = tf.cast(step, tf.float64)  # float32 would lose 1 - b2^t to cancellation
+    c1, c2 = 1 - b1**t, 1 - b2**t
     for name, w in params.items():
         g = grads[name]
         m = moments["m." + name].assign(b1 * moments["m." + name] + (1 - b1) * g)
         v = moments["v." + name].assign(b2 * moments["v." + name] + (1 - b2) * (g * g))
-        m_hat = m / tf.cast(1 - b1**t, g.dtype)
-        v_hat = v / tf.cast(1 - b2**t, g.dtype)
+        m_hat = m / tf.cast(c1, g.dtype)
+        v_hat = v / tf.cast(c2, g.dtype)
         w.assign_sub(lr * m_hat / (tf.sqrt(v_hat) + eps))
 
 
@@ -77,12 +78,12 @@ class Trainer:
         self.net, self.params = net, net.params
         self._loss = LOSSES[task.model.loss]
         self._update = OPTIMISERS[task.training.optimiser]
-        self.moments = {}
+        self.moments: dict[str, tf.Variable] = {}
         with tf.device(self.device):
             self.steps = tf.Variable(0, dtype=tf.int64)
-            if task.training.optimiser == "adam":
-                for moment in ("m.", "v."):
-                    self.moments |= {moment + name: tf.Variable(tf.zeros_like(w)) for name, w in self.params.items()}
+            for moment in ("m.", "v.") if task.training.optimiser == "adam" else ():
+                for name, w in self.params.items():
+                    self.moments[moment + name] = tf.Variable(tf.zeros_like(w))
 
     # parameters
 
@@ -99,7 +100,7 @@ class Trainer:
         return self._canonical(self.params)
 
     def dump_optimiser(self) -> Arrays:
-        dumped = {"step": np.int64(self.steps.numpy())}
+        dumped = {"step": self.fetch(self.steps)}
         for moment in ("m.", "v.") if self.moments else ():
             own = {name: self.moments[moment + name] for name in self.params}
             dumped |= {moment + name: value for name, value in self._canonical(own).items()}

@@ -176,7 +176,11 @@ class Trainer:
         logits, *_ = self.net(inputs, self._zero_state())
         names = recorded(logits)
         kernel = next((kernel for name, kernel in KERNELS.items() if name in names), self.net.kernel)
-        return {"kernel": kernel, "compiled": "eager"}
+        path = {"kernel": kernel, "compiled": "eager"}
+        if self.device.type == "cuda":
+            full = all(flag.fp32_precision == "ieee" for flag in devices.FLOAT32.values())
+            path["tf32"] = "off" if full else "on"
+        return path
 
     # helpers
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from results.errors import UserError
-from suites import implementations, recording, selection, spec
+from suites import recording, selection
 from suites.bench.campaign import Campaign, prove
 from suites.bench.environments import Environment, interpreters
 from suites.selection import Question
@@ -33,7 +33,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nInterrupted. What was finished is kept; the same command goes on from there.", file=sys.stderr)
+        print(
+            "\nInterrupted. What was finished is kept; the same command goes on from there.", file=sys.stderr
+        )
         return INTERRUPTED
 
 
@@ -42,7 +44,13 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m suites.bench", description=__doc__.splitlines()[0])
     selection.add_options(parser.add_argument)
     add = parser.add_argument
-    add("--python", action="append", default=[], metavar="NAME=EXECUTABLE", help="where an implementation runs")
+    add(
+        "--python",
+        action="append",
+        default=[],
+        metavar="NAME=EXECUTABLE",
+        help="where an implementation runs",
+    )
     add("--records", type=Path, default=recording.ROOT / "results" / "records", help="folder of records")
     add("--passes", type=positive, default=PASSES, help="passes over all rows")
     add("--blocks", type=positive, default=5, help="interleaved blocks in each group")
@@ -83,7 +91,14 @@ def measure(options: argparse.Namespace) -> int:
     gate = {name: prove(environments[name], gate_options(options), options.records) for name in origins}
     name = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     campaign = Campaign(
-        options.records, environments, origins, questions, options.passes, options.blocks, options.timeout, name
+        options.records,
+        environments,
+        origins,
+        questions,
+        options.passes,
+        options.blocks,
+        options.timeout,
+        name,
     )
     if not options.parity_only:
         campaign.run()
@@ -98,19 +113,23 @@ def rows(options: argparse.Namespace) -> tuple[dict[str, Environment], list[Ques
         strange = [impl for impl in asked if impl not in pythons]
         if pythons and strange:
             raise UserError(
-                f"--impl {strange[0]}: expected one of {', '.join(pythons)}; a folder of your own is measured by "
-                f"`nox -s bench-<framework>-<device> -- --impl {strange[0]}`, in that framework's environment."
+                f"--impl {strange[0]}: expected one of {', '.join(pythons)}; your folder is "
+                f"measured by `nox -s bench-<framework>-<device> -- --impl {strange[0]}`, in that environment."
             )
         pythons = {impl: pythons.get(impl, sys.executable) for impl in asked}
     if not pythons:
-        raise UserError("expected --impl NAME, or --python NAME=EXECUTABLE for each implementation, got neither.")
+        raise UserError(
+            "expected --impl NAME, or --python NAME=EXECUTABLE for each implementation, got neither."
+        )
     environments, questions = {}, []
     for impl, python in pythons.items():
         chosen = vars(options) | {"impl": impl}
         if options.cell is None and not options.full:
             chosen["cell"] = CELLS
         found = selection.questions(chosen.get, size=SIZE, dtypes=("float32",))
-        environments[found[0].folder.name] = Environment(impl, python, options.device or "cpu", options.threads)
+        environments[found[0].folder.name] = Environment(
+            impl, python, options.device or "cpu", options.threads
+        )
         questions += found
     return environments, questions
 

@@ -96,14 +96,22 @@ class Campaign:
             status, reason = self.launch(job)
             if status != "ok":
                 self.failed.append(f"{job}: {status}: {reason}")
-                body: dict[str, Any] = {"campaign": self.name, "pass": job.number} if job.kind == "bench" else {}
+                body: dict[str, Any] = (
+                    {"campaign": self.name, "pass": job.number} if job.kind == "bench" else {}
+                )
                 self.write(job.kind, job.question, status, reason, body, **job.more)
                 yield f"    {status}: {reason}"
 
     def launch(self, job: Job) -> tuple[str, str]:
         """Run one child; ("ok", "") if it left its record, else the status and why."""
         row, environment = job.question.row, self.environments[job.question.folder.name]
-        common = ["--records", str(self.records), "--threads", str(environment.threads), *row_options(job.question)]
+        common = [
+            "--records",
+            str(self.records),
+            "--threads",
+            str(environment.threads),
+            *row_options(job.question),
+        ]
         if job.kind == "bench":
             own = ["--blocks", str(self.blocks), "--pass-number", str(job.number), "--campaign", self.name]
             module = ["-m", "pytest", "-q", "--benchmark-disable-gc", "suites/bench/test_group.py", *own]
@@ -120,7 +128,9 @@ class Campaign:
     def verdict(self, question: Question, records: list[Record]) -> str:
         """Why the row may not be timed, or nothing where it is proven here and now."""
         origin = self.origins[question.folder.name]
-        proofs = [record for record in records if record["kind"] == "parity" and proves(record, question, origin)]
+        proofs = [
+            record for record in records if record["kind"] == "parity" and proves(record, question, origin)
+        ]
         if not proofs:
             return "parity failed: no record of it"
         newest = proofs[-1]
@@ -158,22 +168,36 @@ def proves(record: Record, question: Question, origin: dict[str, Any]) -> bool:
     """Whether a parity record speaks of this row, as its source, versions and hardware are now."""
     row, have = question.row.record(), record["provenance"]
     same = all(record["row"][name] == row[name] for name in PROVEN_BY)
-    return same and all(have[name] == origin[name] for name in ("source", "lock", "versions", "hardware_hash"))
+    return same and all(
+        have[name] == origin[name] for name in ("source", "lock", "versions", "hardware_hash")
+    )
 
 
 def row_options(question: Question) -> list[str]:
     """The options that select just this row."""
     row = question.row
-    return [
-        "--variant", row.variant, "--task", question.asked, "--cell", row.cell, "--dtype", row.dtype, "--size", row.size,
-        "--data", row.data, "--length", str(row.length), "--seed", str(row.seed),
-    ]  # fmt: skip
+    values = {
+        "--variant": row.variant,
+        "--task": question.asked,
+        "--cell": row.cell,
+        "--dtype": row.dtype,
+        "--size": row.size,
+        "--data": row.data,
+        "--length": str(row.length),
+        "--seed": str(row.seed),
+    }
+    return [part for pair in values.items() for part in pair]
 
 
 def interleaved(questions: list[Question]) -> list[Question]:
     """Rows of one task and cell side by side, whatever the implementation: they will be compared."""
     order = {name: n for n, name in enumerate(implementations.VARIANTS)}
-    return sorted(questions, key=lambda q: (q.row.task, q.row.cell, q.row.dtype, order[q.row.variant], q.row.implementation))  # fmt: skip
+
+    def place(question: Question) -> tuple[object, ...]:
+        row = question.row
+        return row.task, row.cell, row.dtype, order[row.variant], row.implementation
+
+    return sorted(questions, key=place)
 
 
 def clock(seconds: float) -> str:

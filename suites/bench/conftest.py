@@ -20,8 +20,12 @@ WHAT = ("train", "floor_train", "infer", "floor_infer")
 def pytest_addoption(parser: pytest.Parser) -> None:
     options = parser.getgroup("unrolled")
     options.addoption("--blocks", type=int, default=BLOCKS, help="blocks of each kind, interleaved")
-    options.addoption("--threads", type=int, default=recording.usable_cores(), help="threads that a row may use")
-    options.addoption("--pass-number", type=int, default=0, help="which pass of a campaign this group belongs to")
+    options.addoption(
+        "--threads", type=int, default=recording.usable_cores(), help="threads that a row may use"
+    )
+    options.addoption(
+        "--pass-number", type=int, default=0, help="which pass of a campaign this group belongs to"
+    )
     options.addoption("--campaign", default="single", help="the campaign this group belongs to")
 
 
@@ -57,7 +61,11 @@ def blocks(group: groups.Group, request: pytest.FixtureRequest) -> Any:
     config = request.config
     if request.session.testsfailed or len(gathered) != config.getoption("--blocks") * len(WHAT):
         return
-    task, number, campaign = group.question.task, config.getoption("--pass-number"), config.getoption("--campaign")
+    task, number, campaign = (
+        group.question.task,
+        config.getoption("--pass-number"),
+        config.getoption("--campaign"),
+    )
     body = {
         "campaign": campaign,
         "pass": number,

@@ -53,7 +53,9 @@ class Environment:
 
     def stream(self, *arguments: str) -> int:
         """Run with the output going where ours goes; the exit code."""
-        return subprocess.run(self.command(*arguments), cwd=ROOT, env=self.variables(), check=False).returncode
+        return subprocess.run(
+            self.command(*arguments), cwd=ROOT, env=self.variables(), check=False
+        ).returncode
 
     def describe(self) -> dict[str, Any]:
         """``{"origin": provenance}``, or ``{"reason": why it cannot run here}``."""

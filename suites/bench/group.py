@@ -15,7 +15,9 @@ from suites.interface import Array, Implementation
 from suites.selection import Question
 
 BATCHES = 8  # placed before timing and taken in turn, so that no step sees the same batch twice in a row
-ROUND_S = 0.02  # a sample lasts about this long: 20 000 times the clock's 1 us, and short beside a burst of load
+ROUND_S = (
+    0.02  # a sample lasts about this long: 20 000 times the clock's 1 us, and short beside a burst of load
+)
 SETTLED = 0.05  # warm-up is over when a round is no more than 5 % faster than the best before it
 WARM_UP_ROUNDS = (4, 40)  # at least, at most
 LATE_SYNC = 0.25  # a result that arrives this share of a round after sync() was not waited for
@@ -44,9 +46,13 @@ class Group:
         if what in ("train", "infer"):
             call = self.impl.step if what == "train" else self.impl.infer
             batches = cycle(self.placed)
-            return Sample(lambda: call(next(batches)), self.impl.sync, self.iterations.get(what, 1), self.impl.fetch)
+            return Sample(
+                lambda: call(next(batches)), self.impl.sync, self.iterations.get(what, 1), self.impl.fetch
+            )
         products = floor.training(task) if what == "floor_train" else floor.inference(task)
-        return Sample(self.device.floor(products, row.dtype, row.device), _nothing, self.iterations.get(what, 1), None)
+        return Sample(
+            self.device.floor(products, row.dtype, row.device), _nothing, self.iterations.get(what, 1), None
+        )
 
     def warm_up(self, what: str) -> int:
         """Run until a round is no longer faster than those before; sets the iterations of a round.
@@ -112,7 +118,8 @@ def build(question: Question, threads: int) -> Group:
 
     Raises Unavailable or UserError where the row cannot run.
     """
-    row, task, phases = question.row, question.task, {}
+    row, task = question.row, question.task
+    phases: dict[str, float] = {}
     with Phase(phases, "import_s"):
         device = implementations.device_module(question.folder)
         make = implementations.builder(question.folder, row.variant)
@@ -120,7 +127,9 @@ def build(question: Question, threads: int) -> Group:
     with Phase(phases, "build_s"):
         impl = make(task, row.dtype, row.device)
         impl.load(weights.cast(weights.initial(task, row.seed), row.dtype))
-    placed = [impl.place(tasks.cast(batch, row.dtype)) for batch in islice(tasks.batches(task, row.seed), BATCHES)]
+    placed = [
+        impl.place(tasks.cast(batch, row.dtype)) for batch in islice(tasks.batches(task, row.seed), BATCHES)
+    ]
     for what, call in (("first_step_s", impl.step), ("first_infer_s", impl.infer)):
         with Phase(phases, what):
             call(placed[0])

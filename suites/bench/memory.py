@@ -85,7 +85,9 @@ def main() -> int:
     parser.add_argument("--threads", type=int, required=True)
     options = parser.parse_args()
     try:
-        question = only(selection.questions(lambda name: getattr(options, name), size="small", dtypes=("float32",)))
+        question = only(
+            selection.questions(lambda name: getattr(options, name), size="small", dtypes=("float32",))
+        )
         body = measure(question, options.threads)
     except (UserError, Unavailable) as error:
         print(error, file=sys.stderr)

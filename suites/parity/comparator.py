@@ -43,11 +43,22 @@ class Finding:
 
 def compare(expected: Arrays, got: Arrays, rule: Rule, dtype: str, where: str) -> list[Finding]:
     """A finding for every tensor of either side, in the order of ``expected``."""
-    findings = [_tensor(name, value, got.get(name), rule(name), dtype, where) for name, value in expected.items()]
+    findings = [
+        _tensor(name, value, got.get(name), rule(name), dtype, where) for name, value in expected.items()
+    ]
     for name in got:
         if name not in expected:
             findings.append(
-                Finding(name, where, np.inf, 0.0, "contract", "a name that the contract does not have", "none", name)
+                Finding(
+                    name,
+                    where,
+                    np.inf,
+                    0.0,
+                    "contract",
+                    "a name that the contract does not have",
+                    "none",
+                    name,
+                )
             )
     return findings
 
@@ -99,7 +110,7 @@ def _numeric(name: str, expected: Array, got: Array, tolerance: Tolerance, where
         difference = np.where(leaked, difference, -1)
     worst = np.unravel_index(int(np.argmax(difference)), difference.shape)
     at = f"index {[int(i) for i in worst]}"
-    if problem and (name.startswith("hidden.") or name == "logits" and expected.ndim == 3):
+    if problem and (name.startswith("hidden.") or (name == "logits" and expected.ndim == 3)):
         at += _first_time(difference, tolerance.value * float(np.abs(expected).max()))
     return Finding(
         name, where, size, tolerance.value, tolerance.origin, problem,

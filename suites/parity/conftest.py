@@ -24,7 +24,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("question", rows, ids=[_id(question) for question in rows])
     if "proof" in metafunc.fixturenames:
         pairs = {(q.task.name, q.row.cell): q for q in metafunc.config.stash[QUESTIONS]}
-        metafunc.parametrize("proof", list(pairs.values()), ids=[f"oracle, {task} {cell}" for task, cell in pairs])
+        metafunc.parametrize(
+            "proof", list(pairs.values()), ids=[f"oracle, {task} {cell}" for task, cell in pairs]
+        )
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -64,11 +66,15 @@ class Lines:
         spent = int(time.monotonic() - self.began)
         row = nodeid.split("[", 1)[1].rstrip("]").replace("/", "  ") if "[" in nodeid else nodeid
         self.reporter.ensure_newline()
-        self.reporter.write_line(f"[{self.done}/{self.total}  {spent // 60}:{spent % 60:02d}]  {row}", bold=True)
+        self.reporter.write_line(
+            f"[{self.done}/{self.total}  {spent // 60}:{spent % 60:02d}]  {row}", bold=True
+        )
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         for name, text in report.user_properties if report.when == "call" else []:
-            self.reporter.write_line(f"  {text}", red=name == "failed", green=name == "passed", yellow=name == "deviates")
+            self.reporter.write_line(
+                f"  {text}", red=name == "failed", green=name == "passed", yellow=name == "deviates"
+            )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -108,4 +114,5 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 def _id(question: Question) -> str:
     row = question.row
-    return f"{row.implementation} {row.variant}, {row.task} {row.cell} {row.dtype} ({row.data}, {row.size}, {row.device})"
+    about = f"{row.data}, {row.size}, {row.device}"
+    return f"{row.implementation} {row.variant}, {row.task} {row.cell} {row.dtype} ({about})"

@@ -21,7 +21,9 @@ from suites.parity.tolerances import OPTIMISER_STEPS, STEPS
 from suites.spec import Task
 
 SCALE = 2.0  # weights U(+-2/sqrt(H)): as far out as trained ones, so that h0, tanh c and gates matter
-CLIP_MARGIN = 1.001  # norms of the first steps must differ by this: an active clip then moves g by 5e-4 or more
+CLIP_MARGIN = (
+    1.001  # norms of the first steps must differ by this: an active clip then moves g by 5e-4 or more
+)
 
 
 @dataclass(frozen=True)

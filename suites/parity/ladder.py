@@ -1,12 +1,12 @@
 """The parity ladder: levels 0 to 5, each harder to fool than the one before.
 
-    0  data and weights are the frozen ones; weights and carry survive load and dump
-    1  forward: every hidden state, final states, logits; the timed ``infer``; the carry
-       that a training step leaves
-    2  the loss
-    3  every gradient, of the initial state and of the input too
-    4  moments, parameters and step count after steps 1 to 3, both optimisers
-    5  the whole trajectory: loss and parameters after every step
+0  data and weights are the frozen ones; weights and carry survive load and dump
+1  forward: every hidden state, final states, logits; the timed ``infer``; the carry
+   that a training step leaves
+2  the loss
+3  every gradient, of the initial state and of the input too
+4  moments, parameters and step count after steps 1 to 3, both optimisers
+5  the whole trajectory: loss and parameters after every step
 """
 
 from __future__ import annotations
@@ -23,7 +23,15 @@ from suites.interface import Arrays, Implementation
 from suites.parity import digests
 from suites.parity.comparator import Finding, compare
 from suites.parity.reference import Reference, Step, horizon, train, with_optimiser
-from suites.parity.tolerances import HORIZON, OPTIMISER_STEPS, Rule, Tolerance, beside_oracle, conditioned, flat
+from suites.parity.tolerances import (
+    HORIZON,
+    OPTIMISER_STEPS,
+    Rule,
+    Tolerance,
+    beside_oracle,
+    conditioned,
+    flat,
+)
 from suites.spec import Task
 
 LEVELS = ("data and weights", "forward", "loss", "gradients", "optimiser", "trajectory")
@@ -79,7 +87,14 @@ class Climb:
 
     def levels(self) -> Iterator[Level]:
         """Each level as it is done; the first failure ends the climb."""
-        for check in (self._data, self._forward, self._loss, self._gradients, self._optimiser, self._trajectory):
+        for check in (
+            self._data,
+            self._forward,
+            self._loss,
+            self._gradients,
+            self._optimiser,
+            self._trajectory,
+        ):
             level = check()
             yield level
             if level.status == "failed":
@@ -104,7 +119,9 @@ class Climb:
         findings += compare(params, self.impl.dump(), exact, self.dtype, "load, dump")
         findings += compare(carry, self.impl.dump_carry(), exact, self.dtype, "load, dump_carry")
         moments = self.impl.dump_optimiser()
-        findings += compare(fresh_optimiser(fixture.task, params), moments, exact, self.dtype, "load, dump_optimiser")
+        findings += compare(
+            fresh_optimiser(fixture.task, params), moments, exact, self.dtype, "load, dump_optimiser"
+        )
         return _level(0, findings)
 
     # levels 1 to 3: the first batch, from both carries
@@ -172,11 +189,14 @@ class Climb:
         findings: list[Finding] = []
         for k, (have, want) in enumerate(zip(got, self.reference.training[optimiser], strict=False)):
             rule = self._training_rule("trajectory", optimiser, k)
-            findings += compare(*_scalars(want.loss, have.loss, self.dtype), rule, self.dtype, f"step {k + 1}")
+            findings += compare(
+                *_scalars(want.loss, have.loss, self.dtype), rule, self.dtype, f"step {k + 1}"
+            )
             findings += compare(want.params, have.params, rule, self.dtype, f"step {k + 1}")
         level = _level(5, findings, detail=f"{steps} steps")
         if level.status == "passed" and steps < len(fixture.batches):
-            detail = f"the oracle's own float32 error passes {HORIZON:g} after {steps} of {len(fixture.batches)} steps"
+            whole = len(fixture.batches)
+            detail = f"the oracle's own float32 error passes {HORIZON:g} after {steps} of {whole} steps"
             return replace(level, status="horizon reached", detail=detail)
         return level
 
@@ -217,7 +237,7 @@ def fresh_optimiser(task: Task, params: Arrays) -> Arrays:
     """What ``dump_optimiser`` gives right after ``load``."""
     moments = ("m.", "v.") if task.training.optimiser == "adam" else ()
     zeros = {moment + name: np.zeros_like(value) for moment in moments for name, value in params.items()}
-    return {"step": np.int64(0), **zeros}
+    return {"step": np.array(0, np.int64), **zeros}
 
 
 def failure_text(level: Level) -> str:
@@ -249,7 +269,7 @@ def _exact(origin: str) -> Rule:
 
 
 def _scalars(want: float, got: float, dtype: str) -> tuple[Arrays, Arrays]:
-    return {"loss": np.float64(want)}, {"loss": np.array(got, dtype)}
+    return {"loss": np.array(want, np.float64)}, {"loss": np.array(got, dtype)}
 
 
 def _forward_order(answers: Arrays) -> Arrays:
@@ -259,4 +279,6 @@ def _forward_order(answers: Arrays) -> Arrays:
 
 
 def _split(optimiser: Arrays) -> tuple[Arrays, Arrays]:
-    return {k: v for k, v in optimiser.items() if k == "step"}, {k: v for k, v in optimiser.items() if k != "step"}
+    return {k: v for k, v in optimiser.items() if k == "step"}, {
+        k: v for k, v in optimiser.items() if k != "step"
+    }

@@ -58,17 +58,21 @@ def reference(task: Task, seed: int) -> Reference:
     fixture = make(task, seed)
     base = answer(oracle(fixture.task), fixture, "float64")
     kappa = _largest(
-        measure(answer(oracle(fixture.task), perturbed(fixture, d, "float64"), "float64"), base) for d in range(DRAWS)
+        measure(answer(oracle(fixture.task), perturbed(fixture, d, "float64"), "float64"), base)
+        for d in range(DRAWS)
     )
     kappa = {name: value / roundoff("float64") for name, value in kappa.items()}
     refuse(kappa, fixture)
     draws = [perturbed(fixture, d, "float32") for d in range(DRAWS)]
     strayed = _largest(
-        measure(answer(oracle(f.task, "float32"), f, "float32"), answer(oracle(f.task), f, "float64")) for f in draws
+        measure(answer(oracle(f.task, "float32"), f, "float32"), answer(oracle(f.task), f, "float64"))
+        for f in draws
     )
     training, envelope = {}, {}
     for optimiser, steps in plan(fixture):
-        training[optimiser] = train(oracle(with_optimiser(fixture.task, optimiser)), fixture, "float64", steps)
+        training[optimiser] = train(
+            oracle(with_optimiser(fixture.task, optimiser)), fixture, "float64", steps
+        )
         envelope[optimiser] = _envelope(draws, optimiser, steps)
     return Reference(fixture, base, kappa, strayed, training, envelope)
 
@@ -108,7 +112,7 @@ def measure(got: Answers, expected: Answers) -> Errors:
         pairs = expected.forward[case] | expected.gradients[case]
         have = got.forward[case] | got.gradients[case]
         errors = {name: error(have[name], value) for name, value in pairs.items()}
-        errors["loss"] = error(np.float64(got.loss[case]), np.float64(expected.loss[case]))
+        errors["loss"] = error(np.array(got.loss[case]), np.array(expected.loss[case]))
         found = _largest([found, errors])
     return found
 
@@ -118,7 +122,7 @@ def measure_step(got: Step, expected: Step) -> Errors:
     pairs = expected.params | expected.carry | expected.optimiser
     have = got.params | got.carry | got.optimiser
     errors = {name: error(have[name], value) for name, value in pairs.items()}
-    errors["loss"] = error(np.float64(got.loss), np.float64(expected.loss))
+    errors["loss"] = error(np.array(got.loss), np.array(expected.loss))
     return errors
 
 
@@ -138,7 +142,8 @@ def perturbed(fixture: Fixture, draw: int, dtype: str) -> Fixture:
         fixture,
         params={name: move(value) for name, value in fixture.params.items()},
         carries={
-            case: {name: move(value) for name, value in carry.items()} for case, carry in fixture.carries.items()
+            case: {name: move(value) for name, value in carry.items()}
+            for case, carry in fixture.carries.items()
         },
         batches=tuple(Batch(move(batch.inputs), batch.targets) for batch in fixture.batches),
     )
@@ -148,10 +153,12 @@ def refuse(kappa: Errors, fixture: Fixture) -> None:
     """Raise UserError where a tensor is so ill-conditioned that passing would mean nothing."""
     worst = max(kappa, key=kappa.__getitem__)
     if kappa[worst] > KAPPA_LIMIT:
+        task = fixture.task
         raise UserError(
-            f"fixture refused: task {fixture.task.name}, size {fixture.task.size}, cell {fixture.task.model.cell}, "
-            f"seed {fixture.seed}: expected a condition number of at most {KAPPA_LIMIT:g}, got {kappa[worst]:.3g} "
-            f"for {worst}. Take another --seed or a smaller --length."
+            f"fixture refused: task {task.name}, size {task.size}, cell {task.model.cell}, "
+            f"seed {fixture.seed}: expected a condition number of at most {KAPPA_LIMIT:g}, "
+            f"got {kappa[worst]:.3g} for {worst}. "
+            f"Take another --seed or a smaller --length."
         )
 
 
@@ -160,7 +167,10 @@ def _envelope(draws: list[Fixture], optimiser: str, steps: int) -> list[Errors]:
     runs = []
     for f in draws:
         task = with_optimiser(f.task, optimiser)
-        exact, rounded = train(oracle(task), f, "float64", steps), train(oracle(task, "float32"), f, "float32", steps)
+        exact, rounded = (
+            train(oracle(task), f, "float64", steps),
+            train(oracle(task, "float32"), f, "float32", steps),
+        )
         runs.append([measure_step(a, b) for a, b in zip(rounded, exact, strict=True)])
     envelope: list[Errors] = []
     for k in range(steps):

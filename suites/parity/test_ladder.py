@@ -51,9 +51,10 @@ def judge_deviation(
         finish(request, question, "deviates", about, levels)
         request.node.user_properties.append(("deviates", f"deviates as stated, and is not timed: {about}"))
         pytest.xfail(about)
-    text = f"{question.row}\nthe stated deviation {about} no longer deviates: take it out of deviations.toml."
+    text = f"the stated deviation {about} no longer deviates: take it out of deviations.toml."
     if levels[-1].status == "failed":
-        text = f"{question.row}\nthe stated deviation {about} fails, but not by a number:\n{failure_text(levels[-1])}"
+        text = f"the stated deviation {about} fails, but not by a number:\n{failure_text(levels[-1])}"
+    text = f"{question.row}\n{text}"
     finish(request, question, "failed", text, levels)
     pytest.fail(text, pytrace=False)
 

@@ -33,18 +33,19 @@ def path(options: Mapping[str, Any]) -> Path:
     if folder:
         file = Path(folder) / name
         if not file.is_file():
-            raise UserError(f"{FOLDER}={folder}: expected the file {name}, got none. It is published at {url}.")
+            raise UserError(
+                f"{FOLDER}={folder}: expected the file {name}, got none. It is published at {url}."
+            )
         got = pooch.file_hash(str(file))
         if got != sha256:
             raise UserError(f"{file}: expected SHA-256 {sha256}, got {got}. Replace it by {url}.")
         return file
     cache = Path(pooch.os_cache("unrolled"))
     try:
-        return Path(
-            pooch.retrieve(url, known_hash=f"sha256:{sha256}", fname=Path(name).name, path=cache / Path(name).parent)
-        )
+        held = pooch.retrieve(url, f"sha256:{sha256}", fname=Path(name).name, path=cache / Path(name).parent)
     except (OSError, ValueError) as error:
         raise UserError(
             f"could not download {url} ({type(error).__name__}). Get it where there is a network "
             f"(SHA-256 {sha256}), put it at FOLDER/{name} and set {FOLDER}=FOLDER."
         ) from None
+    return Path(held)

@@ -17,7 +17,21 @@ from results.record import Record
 from suites.implementations import IMPLS
 from suites.recording import ROOT
 
-ONE = ["--task", "adding", "--cell", "lstm", "--size", "tiny", "--passes", "1", "--blocks", "1", "--threads", "1"]
+STEP = "    def step(self, placed):\n"
+ONE = [
+    "--task",
+    "adding",
+    "--cell",
+    "lstm",
+    "--size",
+    "tiny",
+    "--passes",
+    "1",
+    "--blocks",
+    "1",
+    "--threads",
+    "1",
+]
 
 
 def command(records: Path, *arguments: str) -> list[str]:
@@ -52,7 +66,12 @@ def test_prove_time_and_go_on(tmp_path: Path) -> None:
     assert sorted(r["kind"] for r in records) == ["bench", "memory", "parity", "parity"]
     (timed,) = [r for r in records if r["kind"] == "bench"]
     assert timed["status"] == "ok"
-    assert [block["what"] for block in timed["body"]["blocks"]] == ["train", "floor_train", "infer", "floor_infer"]
+    assert [block["what"] for block in timed["body"]["blocks"]] == [
+        "train",
+        "floor_train",
+        "infer",
+        "floor_infer",
+    ]
     assert all(second > 0 for block in timed["body"]["blocks"] for second in block["seconds"])
     assert timed["body"]["tokens_per_step"] == 5 * 11
 
@@ -67,7 +86,9 @@ def test_a_row_that_fails_parity_is_not_timed(tmp_path: Path) -> None:
     done = bench(tmp_path / "records", "--impl", str(folder), *ONE)
     assert done.returncode == 1
     assert "level 1 (forward): hidden.encoder.0.fwd: error above tolerance" in done.stdout
-    assert "untimed  wrong scratch  adding/generated lstm float32 cpu  tiny T=11: parity failed" in done.stdout
+    assert (
+        "untimed  wrong scratch  adding/generated lstm float32 cpu  tiny T=11: parity failed" in done.stdout
+    )
     (timed,) = [r for r in kept(tmp_path / "records") if r["kind"] == "bench"]
     assert (timed["status"], timed["reason"]) == ("untimed", "parity failed")
     assert "blocks" not in timed["body"]
@@ -76,9 +97,11 @@ def test_a_row_that_fails_parity_is_not_timed(tmp_path: Path) -> None:
 def test_a_crash_is_a_record_with_its_reason_and_is_tried_again(tmp_path: Path) -> None:
     """The defect shows at the timed size only: the gate passes, the group cannot."""
     folder = copy(
-        tmp_path / "fragile", "training.py", "    def step(self, placed):\n",
-        "    def step(self, placed):\n        if self.task.size == 'small':\n            raise RuntimeError('out of luck')\n",
-    )  # fmt: skip
+        tmp_path / "fragile",
+        "training.py",
+        STEP,
+        f"{STEP}        if self.task.size == 'small':\n            raise RuntimeError('out of luck')\n",
+    )
     options = [*ONE, "--size", "small"]
     for attempt in (1, 2):
         done = bench(tmp_path / "records", "--impl", str(folder), *options)
@@ -91,9 +114,11 @@ def test_a_crash_is_a_record_with_its_reason_and_is_tried_again(tmp_path: Path) 
 
 def test_a_group_that_hangs_is_given_up(tmp_path: Path) -> None:
     folder = copy(
-        tmp_path / "slow", "training.py", "    def step(self, placed):\n",
-        "    def step(self, placed):\n        if self.task.size == 'small':\n            import time; time.sleep(600)\n",
-    )  # fmt: skip
+        tmp_path / "slow",
+        "training.py",
+        STEP,
+        f"{STEP}        if self.task.size == 'small':\n            import time; time.sleep(600)\n",
+    )
     done = bench(tmp_path / "records", "--impl", str(folder), *ONE, "--size", "small", "--timeout", "3")
     assert done.returncode == 1
     assert {r["status"] for r in kept(tmp_path / "records") if r["kind"] != "parity"} == {"timeout"}
@@ -104,7 +129,14 @@ def test_a_group_that_hangs_is_given_up(tmp_path: Path) -> None:
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_run_keeps_what_is_finished_and_goes_on(tmp_path: Path, how: signal.Signals) -> None:
     options = ["--impl", "numpy", *ONE, "--passes", "3"]
-    with subprocess.Popen(command(tmp_path, *options), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True) as run:  # fmt: skip
+    with subprocess.Popen(
+        command(tmp_path, *options),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as run:
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline and not list(tmp_path.glob("bench-*.json")):
             time.sleep(0.05)

@@ -14,9 +14,9 @@ from suites.spec import GATES
 def test_inference_is_the_textbooks_count(task: str, cell: str) -> None:
     asked = spec.load(task, cell=cell, size="small")
     B, T, model = asked.batch, asked.length, asked.model
-    I, H, G = model.input_width, model.hidden, GATES[cell]
+    width, H, G = model.input_width, model.hidden, GATES[cell]
     head = (T if model.head == "every" else 1) * B * H * model.outputs
-    assert flops(inference(asked)) == 2 * (B * T * (I + H) * G * H + head)
+    assert flops(inference(asked)) == 2 * (B * T * (width + H) * G * H + head)
 
 
 @pytest.mark.parametrize("cell", spec.CELLS)

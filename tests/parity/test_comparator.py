@@ -40,7 +40,10 @@ def test_each_wrong_answer_fails(got: Arrays, problem: str) -> None:
 
 
 def test_a_surplus_name_fails() -> None:
-    assert judge(ONES, {"w": np.ones((2, 3)), "extra": np.ones(1)}) == ["", "a name that the contract does not have"]
+    assert judge(ONES, {"w": np.ones((2, 3)), "extra": np.ones(1)}) == [
+        "",
+        "a name that the contract does not have",
+    ]
 
 
 def test_a_zero_of_the_oracle_must_be_a_zero() -> None:

@@ -20,7 +20,9 @@ def copy(mutant: Mutant | None, folder: Path) -> implementations.Folder:
     if mutant is not None:
         path = folder / mutant.file
         source = path.read_text(encoding="utf-8")
-        assert source.count(mutant.old) == 1, f"{mutant.name}: {mutant.old!r} is in {mutant.file} {source.count(mutant.old)} times"
+        assert source.count(mutant.old) == 1, (
+            f"{mutant.name}: {mutant.old!r} is in {mutant.file} {source.count(mutant.old)} times"
+        )
         path.write_text(source.replace(mutant.old, mutant.new), encoding="utf-8")
     return implementations.find(str(folder))
 
@@ -40,7 +42,9 @@ def test_every_mutant_dies(mutant: Mutant, tmp_path: Path) -> None:
     told = last.told
     assert told is not None
     assert told.problem in ("error above tolerance", "not exactly zero where the oracle is")
-    assert told.tensor.startswith(mutant.tensor), f"{mutant.name}: {told.tensor} is named, not {mutant.tensor}"
+    assert told.tensor.startswith(mutant.tensor), (
+        f"{mutant.name}: {told.tensor} is named, not {mutant.tensor}"
+    )
 
 
 @pytest.mark.parametrize("dtype", spec.DTYPES)

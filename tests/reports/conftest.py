@@ -74,6 +74,7 @@ class Maker:
         implementation: str,
         source: str = "one",
         lock: str = "one",
+        version: str = "1.2.3",
         cpu: str = "A CPU",
         dirty: bool = False,
     ) -> dict[str, Any]:
@@ -82,7 +83,7 @@ class Maker:
             "commit": "c0ffee" + "0" * 34,
             "dirty": dirty,
             "lock": sha((implementation, lock)),
-            "versions": {"python": "3.11.7", implementation: "1.2.3"},
+            "versions": {"python": "3.11.7", implementation: version},
             "platform": {"system": "Linux", "machine": "x86_64"},
             "hardware": {"cpu": cpu, "cores": 2, "memory_bytes": 2**33, "gpu": "none", "driver": "none"},
             "hardware_hash": sha(cpu),

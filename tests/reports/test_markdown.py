@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from reports.markdown import escape, link, table
+from reports.markdown import CELL, brief, escape, link, table
 
 PAGE = MarkdownIt("commonmark", {"html": True}).enable("table").enable("strikethrough")
 INERT = {"table", "thead", "tbody", "tr", "th", "td"}
@@ -103,6 +103,11 @@ def test_only_plain_addresses_are_linked(address: str) -> None:
 
 def test_a_plain_address_is_linked() -> None:
     assert link("torch_gru", "https://a.example/b_c?d=e#f") == r"[torch\_gru](https://a.example/b_c?d=e#f)"
+
+
+def test_a_long_reason_is_cut() -> None:
+    assert brief("a|b") == r"a\|b"
+    assert brief("x" * 10_000) == "x" * CELL + " ..."
 
 
 def test_numbers_keep_their_digits() -> None:

@@ -157,7 +157,7 @@ def test_a_proof_at_another_size_is_noted(make: Any) -> None:
     records = [make.parity(size="tiny"), *(make.bench(number) for number in range(3))]
     (group,) = (group for group in speed.groups(select(records)[0]))
     frame = speed.throughput(group, "train", speed.timings(group, "train"))
-    assert frame["notes"][0] == "proven at tiny, generated, T = 50"
+    assert frame["notes"][0] == "proven at tiny, T = 50"
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,8 @@ def test_levels_show_the_row_nearest_to_its_tolerance(make: Any) -> None:
 
 
 def test_levels_show_failures_and_what_was_not_run(make: Any) -> None:
-    failed = make.parity("failed", error=math.inf)
+    failed = make.parity("failed")
+    failed["body"]["levels"][3]["error"] = "inf"
     failed["body"]["levels"].append(failed["body"]["levels"][3] | {"level": 4, "name": "optimiser"})
     failed["body"]["levels"][4] |= {"status": "not run", "error": None, "tolerance": None}
     frame = tables.level_errors(select([make.parity(cell="gru"), failed])[0])

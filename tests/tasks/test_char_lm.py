@@ -108,7 +108,9 @@ def test_no_network_and_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.delenv(fetch.FOLDER, raising=False)
     monkeypatch.setattr(fetch.pooch, "os_cache", lambda name: tmp_path)
     options = {"file": "a/play.txt", "url": "http://127.0.0.1:9/play.txt", "sha256": "0" * 64}
-    with pytest.raises(UserError, match=r"could not download http://127.0.0.1:9/play.txt.*SHA-256 0000.*UNROLLED_DATA"):
+    with pytest.raises(
+        UserError, match=r"could not download http://127.0.0.1:9/play.txt.*SHA-256 0000.*UNROLLED_DATA"
+    ):
         fetch.text(options)
 
 
@@ -116,6 +118,10 @@ def test_text_in_another_encoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     content = "é".encode("latin-1")
     (tmp_path / "play.txt").write_bytes(content)
     monkeypatch.setenv(fetch.FOLDER, str(tmp_path))
-    options = {"file": "play.txt", "url": "https://example.org", "sha256": hashlib.sha256(content).hexdigest()}
+    options = {
+        "file": "play.txt",
+        "url": "https://example.org",
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
     with pytest.raises(UserError, match=r"play.txt: expected text in UTF-8"):
         fetch.text(options)

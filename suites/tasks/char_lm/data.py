@@ -49,8 +49,7 @@ def tokens(task: Task, seed: int) -> Any:
     alphabet = sorted(set(text))
     if len(alphabet) != task.model.vocabulary:
         raise UserError(
-            f"{options['file']}: expected {task.model.vocabulary} distinct characters, "
-            f"got {len(alphabet)}."
+            f"{options['file']}: expected {task.model.vocabulary} distinct characters, got {len(alphabet)}."
         )
     index = {character: i for i, character in enumerate(alphabet)}
     return np.array([index[character] for character in text], np.int32)
@@ -95,7 +94,8 @@ def stationary(P: Floats) -> Floats:
     system = np.vstack([A.T - np.eye(contexts), np.ones(contexts)])
     right = np.zeros(contexts + 1)
     right[-1] = 1
-    return np.linalg.lstsq(system, right, rcond=None)[0]
+    pi: Floats = np.linalg.lstsq(system, right, rcond=None)[0]
+    return pi
 
 
 @lru_cache(maxsize=4)
