@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_info
 
 from results.record import canonical
 

@@ -79,7 +79,7 @@ class Trainer:
 
     def load(self, params, carry=None):
         self.params = {name: np.array(value, self.dtype) for name, value in params.items()}
-        self.moments = {}
+        self.moments: dict = {}
         if self.training.optimiser == "adam":
             for moment in ("m.", "v."):
                 self.moments |= {moment + name: np.zeros_like(w) for name, w in self.params.items()}

@@ -7,10 +7,13 @@ hardware) is not run again; a failure is a record too, and never counts as done.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +56,15 @@ class Campaign:
     passes: int
     blocks: int
     timeout: float
-    name: str
     failed: list[str] = field(default_factory=list)
+
+    @cached_property
+    def name(self) -> str:
+        """Names the rows that are measured side by side, as they are now: an interrupted
+        run goes on under the same name, and times of different names are not paired."""
+        rows = sorted(recording.key("row", q, self.origins[q.folder.name]) for q in self.questions)
+        threads = sorted({environment.threads for environment in self.environments.values()})
+        return hashlib.sha256(json.dumps([rows, threads]).encode()).hexdigest()[:16]
 
     def known(self) -> list[Record]:
         """The records so far; damaged ones are named and kept aside."""
@@ -113,7 +123,7 @@ class Campaign:
             *row_options(job.question),
         ]
         if job.kind == "bench":
-            own = ["--blocks", str(self.blocks), "--pass-number", str(job.number), "--campaign", self.name]
+            own = ["--blocks", str(self.blocks), "--pass-number", str(job.number)]
             module = ["-m", "pytest", "-q", "--benchmark-disable-gc", "suites/bench/test_group.py", *own]
         else:
             module = ["-m", "suites.bench.memory"]
@@ -148,14 +158,17 @@ class Campaign:
 
     def key(self, job: Job) -> str:
         """The cache key of a job, from the origin that its environment stated."""
-        return recording.key(job.kind, job.question, self.origins[job.question.folder.name], **job.more)
+        origin = self.origins[job.question.folder.name]
+        return recording.key(job.kind, job.question, origin, campaign=self.name, **job.more)
 
     def write(
         self, kind: str, question: Question, status: str, reason: str, body: dict[str, Any], **more: int
     ) -> None:
         """A record that the parent writes for a row that could not: untimed, error, timeout."""
         origin = self.origins[question.folder.name]
-        recording.write(self.records, kind, question, status, reason, body, origin, **more)
+        recording.write(
+            self.records, kind, question, status, reason, body, origin, campaign=self.name, **more
+        )
 
 
 def prove(environment: Environment, arguments: list[str], records: Path) -> int:

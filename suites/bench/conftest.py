@@ -75,4 +75,5 @@ def blocks(group: groups.Group, request: pytest.FixtureRequest) -> Any:
         "path": group.impl.path(),
         "settings": group.settings,
     }
-    recording.write(option(config)("records") or "", "bench", group.question, "ok", "", body, passed=number)
+    about = {"campaign": campaign, "passed": number}
+    recording.write(option(config)("records") or "", "bench", group.question, "ok", "", body, **about)

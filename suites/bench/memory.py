@@ -83,6 +83,7 @@ def main() -> int:
     selection.add_options(parser.add_argument)
     parser.add_argument("--records", required=True)
     parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--campaign", required=True)
     options = parser.parse_args()
     try:
         question = only(
@@ -92,7 +93,7 @@ def main() -> int:
     except (UserError, Unavailable) as error:
         print(error, file=sys.stderr)
         return 2
-    recording.write(options.records, "memory", question, "ok", "", body)
+    recording.write(options.records, "memory", question, "ok", "", body, campaign=options.campaign)
     return 0
 
 

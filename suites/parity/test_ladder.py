@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from results.errors import UserError
@@ -64,7 +66,10 @@ def finish(
 ) -> None:
     """Keep the row's record at once: an interrupted run loses nothing that is finished."""
     digest = fixtures.make(question.task, question.row.seed).digest()
-    body = {"levels": [level.record() for level in levels], "digest": digest}
+    body: dict[str, Any] = {"levels": [level.record() for level in levels], "digest": digest}
+    stated = implementations.deviation(question.folder, question.row.variant, question.row.cell)
+    if stated is not None:
+        body["deviation"] = {"id": stated.id, "link": stated.link}
     recording.write(option(request.config)("records") or "", "parity", question, status, reason, body)
 
 

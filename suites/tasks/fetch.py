@@ -28,7 +28,7 @@ def path(options: Mapping[str, Any]) -> Path:
 
     Raises UserError with the address, the hash and what to do, where it cannot be had.
     """
-    name, url, sha256 = options["file"], options["url"], options["sha256"]
+    name, url, sha256 = str(options["file"]), str(options["url"]), str(options["sha256"])
     folder = os.environ.get(FOLDER)
     if folder:
         file = Path(folder) / name
@@ -36,13 +36,15 @@ def path(options: Mapping[str, Any]) -> Path:
             raise UserError(
                 f"{FOLDER}={folder}: expected the file {name}, got none. It is published at {url}."
             )
-        got = pooch.file_hash(str(file))
+        got: str = pooch.file_hash(str(file))
         if got != sha256:
             raise UserError(f"{file}: expected SHA-256 {sha256}, got {got}. Replace it by {url}.")
         return file
     cache = Path(pooch.os_cache("unrolled"))
     try:
-        held = pooch.retrieve(url, f"sha256:{sha256}", fname=Path(name).name, path=cache / Path(name).parent)
+        held: str = pooch.retrieve(
+            url, f"sha256:{sha256}", fname=Path(name).name, path=cache / Path(name).parent
+        )
     except (OSError, ValueError) as error:
         raise UserError(
             f"could not download {url} ({type(error).__name__}). Get it where there is a network "

@@ -81,7 +81,8 @@ def transitions(V: int, order: int, sharpness: int) -> Floats:
     weights = np.ones_like(u)
     for _ in range(sharpness):
         weights = weights * u
-    return weights / weights.sum(axis=1, keepdims=True)
+    P: Floats = weights / weights.sum(axis=1, keepdims=True)
+    return P
 
 
 def stationary(P: Floats) -> Floats:

@@ -1,0 +1,143 @@
+"""The gate as a user runs it: exit codes and words, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from suites.implementations import IMPLS
+from suites.recording import ROOT
+
+ONE = ["--task", "adding", "--cell", "lstm", "--dtype", "float64"]
+SWAP = ("scratch.py", "a_i, a_f, a_g, a_o = np", "a_f, a_i, a_g, a_o = np")
+DEVIATION = """
+[[deviation]]
+id = "ours"
+variant = "scratch"
+cells = ["lstm"]
+reason = "the gates stand in another order"
+link = "https://example.org"
+"""
+
+
+def gate(records: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "suites/parity",
+        "-p",
+        "no:cacheprovider",
+        "--records",
+        str(records),
+    ]
+    return subprocess.run([*command, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def copy(folder: Path, *changes: tuple[str, str, str], deviations: str = "") -> Path:
+    """NumPy's implementation elsewhere, changed."""
+    shutil.copytree(IMPLS / "numpy", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "deviations.toml").write_text(deviations, encoding="utf-8")
+    for file, old, new in changes:
+        source = (folder / file).read_text(encoding="utf-8")
+        assert source.count(old) == 1
+        (folder / file).write_text(source.replace(old, new), encoding="utf-8")
+    return folder
+
+
+def record(records: Path) -> dict[str, object]:
+    (path,) = records.glob("parity-*.json")
+    found: dict[str, object] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def test_a_sound_row_prints_a_line_a_level(tmp_path: Path) -> None:
+    done = gate(tmp_path, "--impl", "numpy", *ONE)
+    assert done.returncode == 0, done.stdout
+    for level in range(6):
+        assert f"level {level}" in done.stdout
+    assert "complex step, 8 gradients" in done.stdout
+    assert record(tmp_path)["status"] == "passed"
+
+
+@pytest.mark.parametrize(
+    ("change", "level", "tensor"),
+    [
+        (SWAP, 1, "hidden.encoder.0.fwd"),
+        (("scratch.py", ' + p["b_h"]  # [B, 4H]', "  # [B, 4H]"), 1, "hidden.encoder.0.fwd"),
+        (("training.py", "(np.sqrt(v_hat) + eps)", "np.sqrt(v_hat + eps)"), 4, "encoder.0.fwd.W_xh"),
+    ],
+    ids=["gates swapped", "bias dropped", "epsilon misplaced"],
+)
+def test_a_wrong_folder_fails_and_says_where(
+    tmp_path: Path, change: tuple[str, str, str], level: int, tensor: str
+) -> None:
+    done = gate(tmp_path / "records", "--impl", str(copy(tmp_path / "mine", change)), *ONE)
+    assert done.returncode == 1
+    assert f"level {level} (" in done.stdout
+    assert f"{tensor}: error above tolerance" in done.stdout
+    for word in ("expected", "got", "error", "tolerance", "where"):
+        assert word in done.stdout
+    assert record(tmp_path / "records")["status"] == "failed"
+
+
+def test_a_deviation_that_deviates_is_no_failure_and_no_pass(tmp_path: Path) -> None:
+    folder = copy(tmp_path / "mine", SWAP, deviations=DEVIATION)
+    done = gate(tmp_path / "records", "--impl", str(folder), *ONE)
+    assert done.returncode == 0
+    assert "1 deviates" in done.stdout
+    assert "1 passed" not in done.stdout
+    assert record(tmp_path / "records")["status"] == "deviates"
+
+
+def test_a_deviation_that_no_longer_deviates_fails(tmp_path: Path) -> None:
+    folder = copy(tmp_path / "mine", deviations=DEVIATION)
+    done = gate(tmp_path / "records", "--impl", str(folder), *ONE)
+    assert done.returncode == 1
+    assert "no longer deviates" in done.stdout
+    assert record(tmp_path / "records")["status"] == "failed"
+
+
+def test_a_deviation_must_fail_by_a_number(tmp_path: Path) -> None:
+    wrong_shape = (
+        "scratch.py",
+        "return np.stack(hs, axis=1), state, caches",
+        "return np.stack(hs), state, caches",
+    )
+    folder = copy(tmp_path / "mine", wrong_shape, deviations=DEVIATION)
+    done = gate(tmp_path / "records", "--impl", str(folder), *ONE)
+    assert done.returncode == 1
+
+
+def test_a_run_of_skips_is_not_a_pass(tmp_path: Path) -> None:
+    unable = (
+        "scratch.py",
+        "    return training.Trainer(",
+        '    raise training.Unavailable("no such cell")\n    return training.Trainer(',
+    )
+    done = gate(tmp_path / "records", "--impl", str(copy(tmp_path / "mine", unable)), *ONE)
+    assert done.returncode != 0
+    assert "skipped: no such cell" in done.stdout
+    assert "No row passed" in done.stdout
+    assert record(tmp_path / "records")["status"] == "skipped"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--impl", "numpy", "--task", "addin"], "Did you mean 'adding'"),
+        (["--impl", "numpy", "--device", "gpu"], "CPU only"),
+        (["--impl", "numpy", "--variant", "native"], "Known: scratch"),
+        ([], "--impl: expected one of"),
+    ],
+)
+def test_mistakes_are_told_without_a_traceback(tmp_path: Path, arguments: list[str], words: str) -> None:
+    done = gate(tmp_path, *arguments)
+    assert done.returncode not in (0, 1)
+    assert words in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
