@@ -115,24 +115,21 @@ class Campaign:
     def launch(self, job: Job) -> tuple[str, str]:
         """Run one child; ("ok", "") if it left its record, else the status and why."""
         row, environment = job.question.row, self.environments[job.question.folder.name]
-        common = [
-            "--records",
-            str(self.records),
-            "--threads",
-            str(environment.threads),
-            *row_options(job.question),
-        ]
+        own = ["--records", str(self.records), "--threads", str(environment.threads), "--campaign", self.name]
         if job.kind == "bench":
-            own = ["--blocks", str(self.blocks), "--pass-number", str(job.number)]
-            module = ["-m", "pytest", "-q", "--benchmark-disable-gc", "suites/bench/test_group.py", *own]
+            own += ["--blocks", str(self.blocks), "--pass-number", str(job.number)]
+            module = ["-m", "pytest", "-q", "--benchmark-disable-gc", "suites/bench/test_group.py"]
         else:
             module = ["-m", "suites.bench.memory"]
+        before = set(self.records.glob(f"{job.kind}-*.json"))
         try:
-            done = environment.run(*module, *common, timeout=self.timeout)
+            done = environment.run(*module, *own, *row_options(job.question), timeout=self.timeout)
         except subprocess.TimeoutExpired:
             return "timeout", f"not finished after {self.timeout:g} s"
         if done.returncode != 0:
             return "error", f"exit code {done.returncode} ({row}):\n{tail(done.stdout)}"
+        if set(self.records.glob(f"{job.kind}-*.json")) <= before:
+            return "error", f"the child ended without a record:\n{tail(done.stdout)}"
         return "ok", ""
 
     def verdict(self, question: Question, records: list[Record]) -> str:
