@@ -9,6 +9,7 @@ With `--no-venv` none is made: all runs on the interpreter that runs nox.
 from __future__ import annotations
 
 import argparse
+import functools
 import hashlib
 import importlib.util
 import platform
@@ -22,8 +23,8 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 nox.needs_version = ">=2025.2.9"
-nox.options.default_venv_backend = "none"  # the environments are shared, nox's own are not
 nox.options.sessions = []
+declare = functools.partial(nox.session, venv_backend="none")  # nox's own environments cannot be shared
 
 ROOT = Path(__file__).parent
 PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
@@ -153,7 +154,7 @@ def launch(session: nox.Session, python: str, *command: str, gpu: bool = False) 
     session.run(python, *command, env=settings, interrupt_timeout=10, terminate_timeout=5)
 
 
-@nox.session
+@declare()
 def compare(session: nox.Session) -> None:
     """The main job: prove all four equal on this CPU, time them, write the report."""
     pythons: dict[str, str] = {}
@@ -186,7 +187,7 @@ def records_option(posargs: list[str]) -> list[str]:
     return ["--records", folder] if folder else []
 
 
-@nox.session
+@declare()
 def report(session: nox.Session) -> None:
     """Write the report from the records (-- --records DIR --out FILE)."""
     run(session, "numpy", "-m", "reports", *session.posargs, needs="reports")
@@ -207,7 +208,7 @@ def add(kind: str, framework: str, device: str) -> None:
 
     body.__doc__ = doc.format(f"{FRAMEWORKS[framework]} on the {device.upper()}")
     tags = ["ci"] if (kind, device) == ("parity", "cpu") else []
-    nox.session(name=f"{kind}-{framework}-{device}", tags=tags)(body)
+    declare(name=f"{kind}-{framework}-{device}", tags=tags)(body)
 
 
 for _kind in ("parity", "bench"):
@@ -216,7 +217,7 @@ for _kind in ("parity", "bench"):
             add(_kind, _framework, _device)
 
 
-@nox.session(tags=["ci"])
+@declare(tags=["ci"])
 def lint(session: nox.Session) -> None:
     """Ruff and mypy (-- --fix mends what ruff can)."""
     if session.posargs not in ([], ["--fix"]):
@@ -227,19 +228,19 @@ def lint(session: nox.Session) -> None:
     run(session, "lint", "-m", "mypy")
 
 
-@nox.session(tags=["ci"])
+@declare(tags=["ci"])
 def tests(session: nox.Session) -> None:
     """The project's own tests (posargs go to pytest)."""
     run(session, "numpy", "-m", "pytest", *(session.posargs or ["tests"]))
 
 
-@nox.session(name="report-check", tags=["ci"])
+@declare(name="report-check", tags=["ci"])
 def report_check(session: nox.Session) -> None:
     """Fail where a published report differs from what its records give."""
     run(session, "numpy", "-m", "reports", "--check", *session.posargs, needs="reports")
 
 
-@nox.session
+@declare()
 def lock(session: nox.Session) -> None:
     """Write locks/*.txt from pyproject.toml (-- --upgrade moves the versions)."""
     python = need(session, "lock")

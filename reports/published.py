@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from reports import headline
 from reports.report import render, used
 from results import store
 from results.errors import UserError
@@ -35,6 +36,9 @@ def publish(records: Iterable[Record], name: str, root: Path) -> Path:
     for record in used(records):
         store.write(folder, record)
     write(page, _render(folder, name))
+    readme = root / "README.md"
+    if readme.is_file() and headline.BLOCK.search(text := readme.read_text(encoding="utf-8")):
+        write(readme, headline.replaced(text, name, _records(folder)))
     return page
 
 
@@ -51,8 +55,20 @@ def differences(root: Path) -> tuple[int, list[str]]:
         elif name not in folders:
             found.append(f"{page}: expected its records in {folder}, got no such folder.")
         else:
-            found += _difference(root, name)
-    return len(folders | pages), found
+            found += _difference(_page(root, name), _render(_folder(root, name), name), root)
+    return len(folders | pages), found + _readme(root, folders)
+
+
+def _readme(root: Path, folders: set[str]) -> list[str]:
+    """What differs between README's table and the report that it names."""
+    readme = root / "README.md"
+    text = readme.read_text(encoding="utf-8") if readme.is_file() else ""
+    name = headline.named(text)
+    if name is None:
+        return []
+    if name not in folders:
+        return [f"README.md: expected the records of {name} in results/published, got no such folder."]
+    return _difference(readme, headline.replaced(text, name, _records(_folder(root, name))), root)
 
 
 def write(path: Path, text: str) -> None:
@@ -70,10 +86,8 @@ def write(path: Path, text: str) -> None:
         ) from error
 
 
-def _difference(root: Path, name: str) -> list[str]:
-    page = _page(root, name)
+def _difference(page: Path, should: str, root: Path) -> list[str]:
     is_bytes = page.read_bytes()
-    should = _render(_folder(root, name), name)
     if is_bytes == should.encode():
         return []
     label = str(page.relative_to(root))
@@ -87,10 +101,14 @@ def _difference(root: Path, name: str) -> list[str]:
 
 
 def _render(folder: Path, name: str) -> str:
+    return render(_records(folder), name=name)
+
+
+def _records(folder: Path) -> list[Record]:
     records, _ = store.read_all(folder, keep_aside=False)
     if not records:
         raise UserError(f"{folder}: expected the records of a published report, got none.")
-    return render(records, name=name)
+    return records
 
 
 def _folder(root: Path, name: str) -> Path:

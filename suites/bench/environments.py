@@ -29,6 +29,7 @@ class Environment:
         n = str(self.threads)
         pools = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
         fixed = {"PYTHONHASHSEED": "0", "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONUNBUFFERED": "1"}
+        fixed |= {"KERAS_BACKEND": "tensorflow"}
         gpu = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"} if self.device == "gpu" else {}
         return dict(os.environ) | fixed | gpu | dict.fromkeys(pools, n)
 

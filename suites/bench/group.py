@@ -37,22 +37,18 @@ class Group:
     settings: dict[str, str]
     phases: dict[str, float]
     placed: list[Any]
-    device: Any
+    floors: dict[str, Callable[[], None]]
     iterations: dict[str, int] = field(default_factory=dict)
 
     def target(self, what: str) -> Sample:
         """What one iteration of ``what`` ("train", "infer", "floor_train", "floor_infer") runs."""
-        task, row = self.question.task, self.question.row
         if what in ("train", "infer"):
             call = self.impl.step if what == "train" else self.impl.infer
             batches = cycle(self.placed)
             return Sample(
                 lambda: call(next(batches)), self.impl.sync, self.iterations.get(what, 1), self.impl.fetch
             )
-        products = floor.training(task) if what == "floor_train" else floor.inference(task)
-        return Sample(
-            self.device.floor(products, row.dtype, row.device), _nothing, self.iterations.get(what, 1), None
-        )
+        return Sample(self.floors[what], _nothing, self.iterations.get(what, 1), None)
 
     def warm_up(self, what: str) -> int:
         """Run until a round is no longer faster than those before; sets the iterations of a round.
@@ -134,7 +130,9 @@ def build(question: Question, threads: int) -> Group:
         with Phase(phases, what):
             call(placed[0])
             impl.sync()
-    return Group(question, impl, settings, phases, placed, device)
+    products = {"floor_train": floor.training(task), "floor_infer": floor.inference(task)}
+    floors = {what: device.floor(needed, row.dtype, row.device) for what, needed in products.items()}
+    return Group(question, impl, settings, phases, placed, floors)
 
 
 def only(questions: list[Question]) -> Question:

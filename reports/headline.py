@@ -1,0 +1,62 @@
+"""The one table of README.md: training steps of a published report, written between two markers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from reports import speed
+from reports.markdown import escape, table
+from reports.rows import select
+from reports.speed import Timing
+from reports.statistics import cut, decimals
+from results.errors import UserError
+from results.record import Record
+
+BLOCK = re.compile(r"<!-- results(?:: (?P<name>[a-z0-9._-]+))? -->\n.*?<!-- /results -->", re.DOTALL)
+MILLI = 1e3
+
+
+def block(name: str, records: Iterable[Record]) -> str:
+    """The marked block: milliseconds a training step, times the GEMM floor, one row per implementation."""
+    rows, _ = select(records)
+    cells: dict[tuple[str, str], dict[str, str]] = {}
+    for group in speed.groups(rows):
+        for timing in speed.timings(group, "train"):
+            row = timing.row
+            who = (row["implementation"], row["variant"])
+            cells.setdefault(who, {})[f"{row['task']}, {row['cell']}"] = _cell(timing)
+    lines = [
+        {"implementation": escape(impl), "variant": escape(variant), **shown}
+        for (impl, variant), shown in sorted(cells.items())
+    ]
+    shown = table(lines)
+    page = f"reports/published/{name}.md"
+    note = (
+        f"Milliseconds for one training step; in brackets, times the GEMM floor. Machine, sizes, intervals, "
+        f"memory and the parity of every row: [{page}]({page})."
+    )
+    return f"<!-- results: {name} -->\n{shown}\n\n{note}\n<!-- /results -->"
+
+
+def replaced(readme: str, name: str, records: Iterable[Record]) -> str:
+    """README's text with its block made anew. Raises UserError where it has no markers."""
+    if not BLOCK.search(readme):
+        raise UserError("README.md: expected the markers <!-- results --> and <!-- /results -->, got none.")
+    return BLOCK.sub(lambda _: block(name, records), readme, count=1)
+
+
+def named(readme: str) -> str | None:
+    """The published report that README's block shows, if any."""
+    found = BLOCK.search(readme)
+    return found["name"] if found else None
+
+
+def _cell(timing: Timing) -> str:
+    """The time, to the digits its interval supports, and the ratio to the floor."""
+    step, floor = timing.step, timing.over_floor()
+    value, low, high = (MILLI * part for part in (step.value, step.low, step.high))
+    text = cut(value, decimals(value, low, high))
+    if floor is None:
+        return text
+    return f"{text} ({cut(floor.value, decimals(floor.value, floor.low, floor.high))})"
