@@ -35,7 +35,7 @@ PYTHONS = SpecifierSet(PROJECT["project"]["requires-python"])
 STAMP = "unrolled-stamp.txt"
 
 # Read when the interpreter or the framework starts, so set before it does.
-SETTINGS = {"PYTHONHASHSEED": "0", "TF_CPP_MIN_LOG_LEVEL": "3"}
+SETTINGS = {"PYTHONHASHSEED": "0", "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
 # Without it cuBLAS may answer differently from run to run: https://docs.nvidia.com/cuda/cublas/#results-reproducibility
 GPU_SETTINGS = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
 

@@ -58,6 +58,11 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--timeout", type=positive, default=TIMEOUT_S, help="seconds after which a group is given up")
     add("--full", action="store_true", help="every cell of the tasks, not only lstm and gru")
     add("--parity-only", action="store_true", help="prove, but do not time")
+    return parsed(parser, arguments)
+
+
+def parsed(parser: argparse.ArgumentParser, arguments: list[str] | None) -> argparse.Namespace:
+    """What the parser reads. Raises UserError for an option that it does not have, with the nearest."""
     options, unknown = parser.parse_known_args(arguments)
     if unknown:
         known = [flag for action in parser._actions for flag in action.option_strings]

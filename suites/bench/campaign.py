@@ -1,7 +1,7 @@
 """Many rows: each proven, then timed, a fresh process for every sample group.
 
-Groups run in rotated order over several passes, so that drift of the machine hits
-all implementations alike. What has a record with the same key (spec, source, lock,
+Groups run in an order of each pass's own over several passes, so that drift of the machine
+hits all implementations alike. What has a record with the same key (spec, source, lock,
 hardware) is not run again; a failure is a record too, and never counts as done.
 """
 
@@ -19,7 +19,7 @@ from typing import Any
 
 from results import store
 from results.record import Record
-from suites import implementations, recording
+from suites import recording, seeds
 from suites.bench.environments import Environment, tail
 from suites.selection import Question
 
@@ -74,11 +74,11 @@ class Campaign:
         return records
 
     def jobs(self) -> list[Job]:
-        """Every job of the campaign in the order it runs: rows rotated by pass, then memory."""
-        rows = interleaved(self.questions)
-        turns = [rows[n % max(1, len(rows)) :] + rows[: n % max(1, len(rows))] for n in range(self.passes)]
-        timed = [Job("bench", question, n) for n, turn in enumerate(turns) for question in turn]
-        return timed + [Job("memory", question, 0) for question in rows]
+        """Every job of the campaign in the order it runs: pass by pass, then memory."""
+        timed = [
+            Job("bench", question, n) for n in range(self.passes) for question in shuffled(self.questions, n)
+        ]
+        return timed + [Job("memory", question, 0) for question in shuffled(self.questions, self.passes)]
 
     def run(self) -> None:
         """Time every row that is proven; say why of each that is not."""
@@ -199,15 +199,22 @@ def row_options(question: Question) -> list[str]:
     return [part for pair in values.items() for part in pair]
 
 
-def interleaved(questions: list[Question]) -> list[Question]:
-    """Rows of one task and cell side by side, whatever the implementation: they will be compared."""
-    order = {name: n for n, name in enumerate(implementations.VARIANTS)}
+def shuffled(questions: list[Question], number: int) -> list[Question]:
+    """Rows that will be compared (one task, cell, dtype) side by side, in an order of each pass's own.
 
-    def place(question: Question) -> tuple[object, ...]:
+    Side by side, so that a burst of load hits them alike; shuffled from a named
+    seed, so that none always follows the same neighbour.
+    """
+    together: dict[tuple[str, str, str], list[Question]] = {}
+    for question in questions:
         row = question.row
-        return row.task, row.cell, row.dtype, order[row.variant], row.implementation
-
-    return sorted(questions, key=place)
+        together.setdefault((row.task, row.cell, row.dtype), []).append(question)
+    found: list[Question] = []
+    for name, rows in sorted(together.items()):
+        rows = sorted(rows, key=lambda question: (question.row.implementation, question.row.variant))
+        order = seeds.permutation(seeds.generator(number, "order", *name), len(rows))
+        found += [rows[at] for at in order]
+    return found
 
 
 def clock(seconds: float) -> str:

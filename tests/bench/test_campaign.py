@@ -8,12 +8,15 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import groupby
 from pathlib import Path
 
 import pytest
 
 from results import store
 from results.record import Record
+from suites import selection
+from suites.bench.campaign import shuffled
 from suites.implementations import IMPLS
 from suites.recording import ROOT
 
@@ -123,6 +126,20 @@ def test_a_group_that_hangs_is_given_up(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert {r["status"] for r in kept(tmp_path / "records") if r["kind"] != "parity"} == {"timeout"}
     assert "timeout: not finished after 3 s" in done.stdout
+
+
+def test_rows_that_are_compared_run_side_by_side_in_another_order_each_pass() -> None:
+    found = [
+        question
+        for impl in ("torch", "jax", "tensorflow")
+        for question in selection.questions({"impl": impl}.get, size="small", dtypes=("float32",))
+    ]
+    first, second = shuffled(found, 0), shuffled(found, 1)
+    assert set(first) == set(second) == set(found)
+    assert first != second
+    assert first == shuffled(list(reversed(found)), 0)
+    asked = [(question.row.task, question.row.cell) for question in first]
+    assert len(list(groupby(asked))) == len(set(asked))
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
