@@ -13,6 +13,8 @@ import functools
 import hashlib
 import importlib.util
 import platform
+import shutil
+import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -65,6 +67,7 @@ def interpreter(session: nox.Session, name: str, needs: str) -> str:
         check_installed(needs)
         return sys.executable
     check_offered(name)
+    check_gpu(name)
     return make(session, name)
 
 
@@ -100,6 +103,22 @@ def check_offered(name: str) -> None:
             f"expected a Python that {FRAMEWORKS[framework]} has a release for (group {name} of "
             f"pyproject.toml), got {platform.python_version()} on {sys.platform} {platform.machine()}. "
             "Run nox with another: python3.11 -m pip install nox"
+        )
+
+
+def check_gpu(name: str) -> None:
+    """Raise Missing before gigabytes of CUDA packages come to a machine that has no use for them."""
+    if not name.endswith("-gpu"):
+        return
+    tool = shutil.which("nvidia-smi")
+    listed = subprocess.run([tool, "--list-gpus"], capture_output=True, check=False).stdout if tool else b""
+    if not listed.strip():
+        framework = name.removesuffix("-gpu")
+        how = "that nvidia-smi lists" if tool else "(there is no nvidia-smi)"
+        raise Missing(
+            f"expected an NVIDIA GPU, got none {how}. For the CPU: parity-{framework}-cpu, "
+            f"bench-{framework}-cpu. With a GPU of another kind: --no-venv, in an interpreter that holds "
+            "the framework"
         )
 
 

@@ -116,6 +116,23 @@ class Recorder:
         pass
 
 
+@pytest.mark.parametrize(("answer", "there"), [(None, False), ("", False), ("GPU 0: NVIDIA H200", True)])
+def test_a_machine_without_a_gpu_downloads_no_cuda(
+    noxfile: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str | None, there: bool
+) -> None:
+    if answer is not None:
+        tool = tmp_path / "nvidia-smi"
+        tool.write_text(f"#!/bin/sh\nprintf '%s' '{answer}'\n", encoding="utf-8")
+        tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    noxfile.check_gpu("torch")
+    if there:
+        noxfile.check_gpu("torch-gpu")
+    else:
+        with pytest.raises(noxfile.Missing, match="expected an NVIDIA GPU, got none"):
+            noxfile.check_gpu("torch-gpu")
+
+
 def test_an_environment_is_made_once(noxfile: ModuleType, tmp_path: Path) -> None:
     session = Recorder(tmp_path)
     assert noxfile.make(session, "lock") == noxfile.make(session, "lock")
