@@ -6,17 +6,34 @@ framework's own layer; ``tuned.py``: the fastest way that still passes) with
 
     def build(task: Task, dtype: str, device: str) -> Implementation
 
-``task`` is read from ``suites/spec.py`` (``task.model``, ``task.training``,
-``task.batch``, ``task.length``); ``dtype`` is ``"float32"`` or ``"float64"``;
-``device`` is ``"cpu"`` or ``"gpu"``. ``build`` raises :class:`Unavailable` with
-a reason where it cannot serve (a cell it does not have, say). Modules of one
-folder import each other relatively (``from . import training``).
+One of them is enough, and no ``__init__.py`` is needed. Modules of one folder
+import each other relatively (``from . import training``), and of the project
+just ``suites.interface`` and ``suites.spec``. ``dtype`` is ``"float32"`` or
+``"float64"``; ``device`` is ``"cpu"`` or ``"gpu"``. ``build`` raises
+:class:`Unavailable` with a reason where it cannot serve (a cell it does not have,
+say). What it reads of ``task`` (``suites/spec.py``):
+
+    task.batch, task.length         B, T
+    task.model.cell                 "rnn", "lstm", "gru" or "gru_reset_before"
+    task.model.inputs               "features" or "tokens"
+    task.model.features             I, where inputs are features
+    task.model.vocabulary           V, where inputs are tokens
+    task.model.embedding            E, where inputs are tokens
+    task.model.hidden, .outputs     H, O
+    task.model.head                 "final" or "every"
+    task.model.loss                 "squared_error" or "cross_entropy"
+    task.training.optimiser         "adam" or "sgd"
+    task.training.learning_rate     lr below
+    task.training.clip              the threshold below, above zero, perhaps infinite
+    task.training.betas, .epsilon   Adam's b1, b2 and eps
+    task.training.stateful          whether the state goes from batch to batch
 
 The mathematics (closed division; B batch, T sequence length, I input width,
 E embedding, H hidden, V vocabulary, O outputs; every array is batch-first)
 ---------------------------------------------------------------------------
-Inputs: ``features`` are used as they are, I = ``model.features``; ``tokens``
-are rows of ``embed [V, E]``, I = E.  Parameters are a flat dict of arrays:
+Inputs: ``features`` [B, T, I] are used as they are; ``tokens`` [B, T] are rows of
+``embed [V, E]``, so I = E. There is one recurrent layer in one direction.
+Parameters are a flat dict of arrays:
 
     embed                [V, E]      only where inputs are tokens
     encoder.0.fwd.W_xh   [I, G*H]    gates side by side in the order below
@@ -40,21 +57,21 @@ Cells (``model.cell``; s = sigmoid; * elementwise; @ matrix product):
 
 ``W_xn`` is the ``n`` block of ``W_xh``, and so on. There is one bias per gate:
 a framework that carries a second keeps it at zero and out of the optimiser.
-Head: logits = h @ W_hq + b_q, of the last h (``model.head == "final"``,
-[B, O]) or of every h (``"every"``, [B, T, O]).
-Loss: mean over all elements of (logits - targets)^2 (``squared_error``) or of
--log softmax(logits)[target] in nats (``cross_entropy``).
+Head: logits = h @ W_hq + b_q, of the last h (``final``, [B, O]) or of every h
+(``every``, [B, T, O]).
+Loss: mean over all elements of (logits - targets)^2 (``squared_error``, targets
+shaped as the logits) or of -log softmax(logits)[target] in nats
+(``cross_entropy``, targets shaped as the logits without their last axis).
 
 A training step: gradient g of the loss; the carry is a constant, the gradient
 does not flow into the step before. Clip by the global norm over all parameters:
-g <- g * min(1, clip / ||g||), no epsilon. Then ``training.optimiser``:
+g <- g * min(1, clip / ||g||), no epsilon (||g|| = 0: g stays). Then the optimiser:
 
     sgd   w <- w - lr * g
     adam  m <- b1 m + (1 - b1) g       v <- b2 v + (1 - b2) g^2     (from zero)
           w <- w - lr * (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
 
-with t = 1 at the first step, (b1, b2) = ``training.betas``, eps =
-``training.epsilon``: after the bias correction and outside the root.
+with t = 1 at the first step; eps comes after the bias correction, outside the root.
 """
 
 from __future__ import annotations
@@ -77,30 +94,33 @@ class Batch:
     """One batch, as NumPy arrays on the host."""
 
     inputs: Array  # [B, T, I] floats of the row's dtype, or [B, T] int32 tokens
-    targets: Array  # [B, O] floats of the row's dtype, or [B, T] int32 tokens
+    targets: Array  # floats of the row's dtype, or int32 tokens: see Loss
 
 
 class Implementation(Protocol):
     """One (task, variant, dtype, device), ready to be proven and timed.
 
     Arrays that cross this boundary are NumPy's, own their memory, and have the
-    row's dtype. A *carry* is the initial state of the recurrence:
+    row's dtype; what is taken in is copied, for the caller may use it again. A *carry* is the initial state of the recurrence:
     ``{"encoder.0.fwd.h": [B, H]}``, for an LSTM also ``"encoder.0.fwd.c"``.
     """
 
     def load(self, params: Arrays, carry: Arrays | None = None) -> None:
-        """Take these parameters and this carry (zeros if None), as if newly made:
-        the optimiser forgets its moments and its step count."""
+        """Take these parameters, as if newly made: the optimiser forgets its moments and
+        its step count. Where ``training.stateful``, the first ``step`` starts from this
+        carry (zeros if None); elsewhere the carry is ignored."""
 
     def dump(self) -> Arrays:
         """The parameters now, under the names that ``load`` took."""
 
     def dump_optimiser(self) -> Arrays:
-        """``{"step": int64 scalar array}``, and for Adam also ``m.<parameter>`` and
-        ``v.<parameter>``: the moments before bias correction, shaped as the parameter."""
+        """``{"step": array of int64, shape ()}``, the steps since ``load``, for SGD too; for
+        Adam also ``m.<parameter>`` and ``v.<parameter>``: the moments before bias
+        correction, shaped as the parameter, zeros before the first step."""
 
     def dump_carry(self) -> Arrays:
-        """The state that the next ``step`` will start from."""
+        """The state that the next ``step`` will start from: zeros unless ``training.stateful``,
+        else right after ``load`` the carry it took, then the final state of the last step."""
 
     def forward(self, batch: Batch, carry: Arrays) -> Arrays:
         """From this carry: ``logits``; ``hidden.encoder.0.fwd`` [B, T, H], every h;
@@ -129,7 +149,7 @@ class Implementation(Protocol):
         """The logits from a zero state, on the device; need not wait. TIMED."""
 
     def fetch(self, value: Any) -> Array:
-        """What ``step`` or ``infer`` returned, as a NumPy array on the host."""
+        """What ``step`` (shape ()) or ``infer`` returned, as a NumPy array on the host."""
 
     def sync(self) -> None:
         """Return once all work that ``step`` and ``infer`` began is finished."""

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from results.errors import UserError, unknown
-from suites import implementations, spec
+from suites import implementations, spec, tasks
 from suites.spec import Task
 
 DEVICES = ("cpu", "gpu")
@@ -91,6 +91,16 @@ def questions(get: Callable[[str], str | None], *, size: str, dtypes: tuple[str,
                 asked = (task.name, cell, dtype, device, task.size, task.data.name, task.length, seed or 0)
                 found.append(Question(Row(folder.name, variant, *asked), task, folder, name))
     return found
+
+
+def check_data(questions: list[Question]) -> None:
+    """Make the first batch of each data source, downloading it where need be.
+
+    Raises UserError where it cannot be had: once, before anything runs.
+    """
+    distinct = {(q.row.task, q.row.data, q.row.length, q.row.seed): q for q in questions}
+    for question in distinct.values():
+        next(tasks.batches(question.task, question.row.seed))
 
 
 def tasks_and_cells(get: Callable[[str], str | None]) -> list[tuple[str, str]]:

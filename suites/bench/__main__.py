@@ -81,6 +81,7 @@ def positive(text: str) -> int:
 def measure(options: argparse.Namespace) -> int:
     """Check the options, prove every implementation, time what is proven."""
     environments, questions = rows(options)
+    selection.check_data(questions)
     origins, unable = {}, []
     for name, environment in list(environments.items()):
         print(f"Looking at {name} in {environment.python} ...", flush=True)

@@ -23,6 +23,9 @@ from suites import recording, seeds
 from suites.bench.environments import Environment, tail
 from suites.selection import Question
 
+FAILED = "parity failed"
+PYTEST = ("--benchmark-disable-gc", "--benchmark-quiet", "-p", "no:cacheprovider")
+
 # what may differ between a parity row (tiny) and the timed row (any size) it stands for
 PROVEN_BY = ("implementation", "variant", "task", "cell", "dtype", "device", "data")
 
@@ -89,6 +92,8 @@ class Campaign:
             if reason:
                 print(f"untimed  {question.row}: {reason}", flush=True)
                 self.note(question, reason, records)
+                if reason.startswith(FAILED):
+                    self.failed.append(f"{question.row}: {reason}")
         jobs = [job for job in self.jobs() if not verdicts[job.question]]
         left = [job for job in jobs if self.key(job) not in done]
         if len(left) < len(jobs):
@@ -118,7 +123,7 @@ class Campaign:
         own = ["--records", str(self.records), "--threads", str(environment.threads), "--campaign", self.name]
         if job.kind == "bench":
             own += ["--blocks", str(self.blocks), "--pass-number", str(job.number)]
-            module = ["-m", "pytest", "-q", "--benchmark-disable-gc", "suites/bench/test_group.py"]
+            module = ["-m", "pytest", "-q", *PYTEST, "suites/bench/test_group.py"]
         else:
             module = ["-m", "suites.bench.memory"]
         before = set(self.records.glob(f"{job.kind}-*.json"))
@@ -139,12 +144,12 @@ class Campaign:
             record for record in records if record["kind"] == "parity" and proves(record, question, origin)
         ]
         if not proofs:
-            return "parity failed: no record of it"
+            return f"{FAILED}: there is no record of it for this source and these versions"
         newest = proofs[-1]
         if newest["status"] == "passed":
             return ""
         if newest["status"] == "failed":
-            return "parity failed"
+            return FAILED
         return f"{newest['status']}: {newest['reason']}"
 
     def note(self, question: Question, reason: str, records: list[Record]) -> None:

@@ -74,8 +74,10 @@ class Environment:
 
 
 def tail(output: str, lines: int = 12) -> str:
-    """The end of a child's output, for a reason that a reader can use."""
-    return "\n".join(output.strip().splitlines()[-lines:])
+    """What a child says of its end: pytest's error lines where there are some, else the last lines."""
+    every = output.strip().splitlines()
+    errors = [line.removeprefix("E").strip() for line in every if line.startswith("E  ")]
+    return "\n".join((errors or every)[-lines:])
 
 
 def interpreters(pairs: list[str]) -> dict[str, str]:

@@ -10,7 +10,7 @@ import pytest
 from _pytest.terminal import TerminalReporter
 
 from results.errors import UserError
-from suites import implementations, recording, spec
+from suites import implementations, recording, selection, spec
 from suites.conftest import QUESTIONS, selected
 from suites.interface import Unavailable
 from suites.selection import Question
@@ -37,7 +37,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Before the first row: is the framework there, is the device there? If not, say so and end."""
+    """Before the first row: are framework, device and data there? If not, say so and end."""
     asked = [
         item.callspec.params["question"]
         for item in session.items
@@ -51,6 +51,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         implementations.device_module(folder).configure(device, recording.usable_cores())
         for variant in sorted({question.row.variant for question in asked}):
             implementations.builder(folder, variant)
+        selection.check_data(asked)
     except (UserError, Unavailable) as error:
         raise pytest.UsageError(f"{folder.name} on {device}: {error}") from None
 
