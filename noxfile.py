@@ -217,6 +217,7 @@ def add(kind: str, framework: str, device: str) -> None:
     command, doc = {
         "parity": (("-m", "pytest", "suites/parity"), "Prove {} equal to the float64 oracle."),
         "bench": (("-m", "suites.bench"), "Prove {} equal to the float64 oracle, then time it."),
+        "train": (("-m", "suites.train"), "Prove {}, then train a task to its stated steps."),
     }[kind]
     environment = framework if device == "cpu" else f"{framework}-gpu"
     needs = "harness" if framework == "numpy" else environment
@@ -230,7 +231,7 @@ def add(kind: str, framework: str, device: str) -> None:
     declare(name=f"{kind}-{framework}-{device}", tags=tags)(body)
 
 
-for _kind in ("parity", "bench"):
+for _kind in ("parity", "bench", "train"):
     for _device, _frameworks in {"cpu": [*FRAMEWORKS], "gpu": ["torch", "jax", "tensorflow"]}.items():
         for _framework in _frameworks:
             add(_kind, _framework, _device)
@@ -245,6 +246,14 @@ def lint(session: nox.Session) -> None:
     run(session, "lint", "-m", "ruff", "check", *check, ".")
     run(session, "lint", "-m", "ruff", "format", *layout, ".")
     run(session, "lint", "-m", "mypy")
+
+
+@declare(tags=["ci"])
+def mutants(session: nox.Session) -> None:
+    """Prove the gate: every deliberate defect of NumPy's and PyTorch's must die (-- --only NAME)."""
+    for name in ("numpy", "torch"):
+        needs = "harness" if name == "numpy" else name
+        run(session, name, "-m", "suites.parity.mutants", "--impl", name, *session.posargs, needs=needs)
 
 
 @declare(tags=["ci"])

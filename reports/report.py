@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from reports import speed, tables
+from reports import quality, speed, tables
 from reports.markdown import brief, escape, table
 from reports.rows import Row, digest, select
 from results.record import Record
@@ -43,6 +43,16 @@ PARITY = (
 LEVELS = (
     "The row nearest to its tolerance: error, in brackets error over tolerance. "
     "Rows that deviate or are void are left out."
+)
+QUALITY = (
+    "Trained to the steps that the spec states, from the same weights over the same batches; the metric is "
+    "that of held-out data. *Optimum*: the best that any model can expect; *baseline*: an answer that knows "
+    "the mean, or how often each character comes, and no more. Seconds hold the making of batches, and are "
+    "no timing."
+)
+CURVES = (
+    "The same training by several rows: over the points that all have, the largest difference between "
+    "two of them, in brackets its share of their mean."
 )
 KINDS = {"train": "Training", "infer": "Inference"}
 
@@ -105,6 +115,12 @@ def _section(number: int, rows: Sequence[Row]) -> list[str]:
     memory = tables.memory(rows)
     if not memory.empty:
         parts += ["### Memory of training", "Measured in a run of its own.", table(memory)]
+    trained = quality.trained(rows)
+    if not trained.empty:
+        parts += ["### Training to quality", QUALITY, table(trained)]
+    curves = quality.curves(rows)
+    if not curves.empty:
+        parts += ["#### Learning curves side by side", CURVES, table(curves)]
     return parts
 
 

@@ -20,6 +20,7 @@ class Row:
     parity: Record | None
     bench: tuple[Record, ...]
     memory: tuple[Record, ...]
+    training: tuple[Record, ...]  # to quality
     void: bool = False  # its data or weights are not those of the other implementations
     verdict: str = ""  # why it may not be shown with numbers; empty where it may
     proven_at: str = ""  # which other size the gate was passed at; empty: at its own
@@ -27,7 +28,7 @@ class Row:
     @property
     def records(self) -> tuple[Record, ...]:
         """All of them."""
-        return (*([self.parity] if self.parity else []), *self.bench, *self.memory)
+        return (*([self.parity] if self.parity else []), *self.bench, *self.memory, *self.training)
 
     @property
     def any(self) -> Record:
@@ -99,14 +100,18 @@ def _newest(group: list[Record]) -> Row:
         parity=parity[-1] if parity else None,
         bench=tuple(record for record in kept if record["kind"] == "bench"),
         memory=tuple(record for record in kept if record["kind"] == "memory"),
+        training=tuple(record for record in kept if record["kind"] == "training"),
     )
 
 
 def _superseded(older: Record, record: Record) -> bool:
-    """Whether the later record repeats the older one. Another number of threads is no repetition;
-    a failure, which may have come before the threads were set, is one whatever its threads."""
+    """Whether the later record repeats the older one. Another number of threads is no repetition, but of
+    a training, whose result it is not; a failure, which may have come before the threads were set, is one
+    whatever its threads."""
     if older["kind"] != record["kind"] or older["body"].get("pass") != record["body"].get("pass"):
         return False
+    if record["kind"] == "training":
+        return True
     return threads(older) == threads(record) or older["status"] != "ok" or record["status"] != "ok"
 
 

@@ -101,8 +101,9 @@ class Implementation(Protocol):
     """One (task, variant, dtype, device), ready to be proven and timed.
 
     Arrays that cross this boundary are NumPy's, own their memory, and have the
-    row's dtype; what is taken in is copied, for the caller may use it again. A *carry* is the initial state of the recurrence:
-    ``{"encoder.0.fwd.h": [B, H]}``, for an LSTM also ``"encoder.0.fwd.c"``.
+    row's dtype; what is taken in is copied, for the caller may use it again. A *carry*
+    is the initial state of the recurrence: ``{"encoder.0.fwd.h": [B, H]}``, for an
+    LSTM also ``"encoder.0.fwd.c"``.
     """
 
     def load(self, params: Arrays, carry: Arrays | None = None) -> None:
@@ -119,8 +120,9 @@ class Implementation(Protocol):
         correction, shaped as the parameter, zeros before the first step."""
 
     def dump_carry(self) -> Arrays:
-        """The state that the next ``step`` will start from: zeros unless ``training.stateful``,
-        else right after ``load`` the carry it took, then the final state of the last step."""
+        """The state that the next ``step`` will start from. Where ``training.stateful``: right
+        after ``load`` the carry it took, then the final state of the last step. Elsewhere
+        zeros after a step (before the first nobody asks)."""
 
     def forward(self, batch: Batch, carry: Arrays) -> Arrays:
         """From this carry: ``logits``; ``hidden.encoder.0.fwd`` [B, T, H], every h;

@@ -62,6 +62,15 @@ class Training:
 
 
 @dataclass(frozen=True)
+class Schedule:
+    """How long the task is trained to quality, and how it is looked at on the way."""
+
+    steps: int  # training steps
+    every: int  # steps from one evaluation to the next; divides ``steps``
+    batches: int  # held-out batches of an evaluation; all that there are where there are fewer
+
+
+@dataclass(frozen=True)
 class Data:
     """Where the batches come from."""
 
@@ -79,6 +88,7 @@ class Task:
     length: int  # T
     model: Model
     training: Training
+    schedule: Schedule
     data: Data
 
 
@@ -137,7 +147,8 @@ def load(
         epsilon=float(settings["epsilon"]),
         stateful=settings["stateful"],
     )
-    _cross_check(model, path, size, source_name)
+    schedule = Schedule(sized["steps"], sized["evaluate_every"], sized["held_out_batches"])
+    _cross_check(model, schedule, path, size, source_name)
     return Task(
         name=raw["name"],
         size=size,
@@ -145,6 +156,7 @@ def load(
         length=length or sized["length"],
         model=model,
         training=training,
+        schedule=schedule,
         data=Data(source_name, source),
     )
 
@@ -165,6 +177,13 @@ def read(path: Path) -> dict[str, Any]:
 def cells(task: str) -> list[str]:
     """The cells that the task asks for."""
     return list(read(_find(task))["cells"])
+
+
+def trained_size(task: str, data: str | None, default: str) -> str:
+    """The size that the data source is trained to quality at: its own ``size``, else ``default``."""
+    path = _find(task)
+    sources = read(path)["data"]
+    return str(sources[_choose("data source", data, list(sources), path)].get("size", default))
 
 
 def data_names(task: str) -> list[str]:
@@ -191,8 +210,13 @@ def _choose(what: str, name: str | None, valid: list[str], path: Path) -> str:
     return name
 
 
-def _cross_check(model: Model, path: Path, size: str, source: str) -> None:
-    """What the schema cannot say: tokens need a vocabulary and an embedding."""
+def _cross_check(model: Model, schedule: Schedule, path: Path, size: str, source: str) -> None:
+    """What the schema cannot say: tokens need a vocabulary and an embedding; training ends in a look."""
+    if schedule.steps % schedule.every:
+        raise UserError(
+            f"{path}: sizes.{size}.evaluate_every: expected a divisor of steps = {schedule.steps}, "
+            f"got {schedule.every}."
+        )
     if model.inputs == "tokens" and not (model.vocabulary and model.embedding):
         raise UserError(
             f"{path}: inputs are tokens: expected data.{source}.vocabulary and "

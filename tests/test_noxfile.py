@@ -56,10 +56,22 @@ def test_every_session_says_what_it_does(sessions: dict[str, dict[str, Any]]) ->
 
 def test_the_sessions_are_those_of_the_design(sessions: dict[str, dict[str, Any]]) -> None:
     cpu = {
-        f"{kind}-{fw}-cpu" for kind in ("parity", "bench") for fw in ("numpy", "torch", "jax", "tensorflow")
+        f"{kind}-{fw}-cpu"
+        for kind in ("parity", "bench", "train")
+        for fw in ("numpy", "torch", "jax", "tensorflow")
     }
-    gpu = {f"{kind}-{fw}-gpu" for kind in ("parity", "bench") for fw in ("torch", "jax", "tensorflow")}
-    assert set(sessions) == cpu | gpu | {"compare", "report", "report-check", "tests", "lint", "lock"}
+    gpu = {
+        f"{kind}-{fw}-gpu" for kind in ("parity", "bench", "train") for fw in ("torch", "jax", "tensorflow")
+    }
+    assert set(sessions) == cpu | gpu | {
+        "compare",
+        "report",
+        "report-check",
+        "mutants",
+        "tests",
+        "lint",
+        "lock",
+    }
     ci = {name for name, entry in sessions.items() if "ci" in entry["tags"]}
     assert ci == {name for name in cpu if name.startswith("parity")} | {"lint", "tests", "report-check"}
 

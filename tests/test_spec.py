@@ -40,6 +40,21 @@ def test_the_fingerprint_follows_every_field() -> None:
     assert len({spec.fingerprint(task) for task in [base, *others]}) == 1 + len(others)
 
 
+def test_the_fingerprint_follows_the_schedule_and_the_split() -> None:
+    base = spec.load("char_lm", data="tinyshakespeare")
+    longer = dataclasses.replace(base, schedule=dataclasses.replace(base.schedule, steps=80))
+    options = dict(base.data.options) | {"training_share": 0.9}
+    other_split = dataclasses.replace(base, data=dataclasses.replace(base.data, options=options))
+    assert len({spec.fingerprint(task) for task in (base, longer, other_split)}) == 3
+
+
+def test_a_source_may_name_the_size_that_it_is_trained_at() -> None:
+    assert spec.trained_size("char_lm", "tinyshakespeare", "small") == "paper"
+    assert spec.trained_size("char_lm", None, "small") == "small"
+    with pytest.raises(UserError, match="Did you mean 'tinyshakespeare'"):
+        spec.trained_size("char_lm", "tinyshakespear", "small")
+
+
 @pytest.mark.parametrize("length", [10, 50, 100, 200, 37])
 def test_the_length_can_be_any(length: int) -> None:
     assert spec.load("adding", length=length).length == length
@@ -60,6 +75,14 @@ def test_the_length_can_be_any(length: int) -> None:
         ("features = 2", "", ["model.features"]),
         ("[model]", "[model", ["TOML"]),
         ("betas = [0.9, 0.999]", "betas = [0.9, 1.0]", ["training.betas.1", "less than 1", "1.0"]),
+        ("steps = 60", "", ["sizes.tiny", "'steps'"]),
+        ("steps = 60", "steps = 0", ["sizes.tiny.steps", "at least 1"]),
+        (
+            "evaluate_every = 20",
+            "evaluate_every = 25",
+            ["sizes.tiny.evaluate_every", "divisor of steps = 60", "25"],
+        ),
+        ("[data.generated]", "[data.generated]\ntraining_share = 1", ["training_share", "less than 1"]),
         ("stateful = false", "stateful = 0", ["training.stateful", "boolean", "0"]),
     ],
 )

@@ -77,6 +77,8 @@ class Trainer:
         self.params = self._put(self._pack(params))
         self.moments = self._put(self._optimiser.init(self.params))
         self.steps = 0
+        if not self.training.stateful:
+            carry = None  # every step starts from zeros
         self.state = self._put(self._zero_state(self.task.batch)) if carry is None else self._state(carry)
 
     def dump(self):

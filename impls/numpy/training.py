@@ -84,6 +84,8 @@ class Trainer:
             for moment in ("m.", "v."):
                 self.moments |= {moment + name: np.zeros_like(w) for name, w in self.params.items()}
         self.steps = 0
+        if not self.training.stateful:
+            carry = None  # every step starts from zeros
         self.state = self._zero_state() if carry is None else self._state(carry)
 
     def dump(self):

@@ -94,6 +94,8 @@ class Trainer:
         for moment in self.moments.values():
             moment.assign(tf.zeros_like(moment))
         self.steps.assign(0)
+        if not self.training.stateful:
+            carry = None  # every step starts from zeros
         self.state = self._zero_state() if carry is None else self._state(carry)
 
     def dump(self) -> Arrays:

@@ -79,6 +79,8 @@ class Trainer:
         self.net.load_state_dict(self.net.from_canonical(tensors))
         self.optimiser = self._optimiser(self.params.values(), self.training)
         self.steps = 0
+        if not self.training.stateful:
+            carry = None  # every step starts from zeros
         self.state = self._zero_state() if carry is None else self._state(carry)
 
     def dump(self):

@@ -15,6 +15,9 @@ import numpy as np
 from suites.interface import Array, Arrays
 from suites.parity.tolerances import Rule, Tolerance
 
+ABOVE, LEAKED = "error above tolerance", "not exactly zero where the oracle is"
+NUMERIC = (ABOVE, LEAKED)  # the failures that a number shows; the others are of form
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -102,11 +105,11 @@ def _numeric(name: str, expected: Array, got: Array, tolerance: Tolerance, where
     leaked = (expected == 0) & (got != 0)
     problem = ""
     if size > tolerance.value:
-        problem = "error above tolerance"
+        problem = ABOVE
     elif leaked.any():
-        problem = "not exactly zero where the oracle is"
+        problem = LEAKED
     difference = np.abs(got.astype(np.float64) - expected)
-    if problem == "not exactly zero where the oracle is":
+    if problem == LEAKED:
         difference = np.where(leaked, difference, -1)
     worst = np.unravel_index(int(np.argmax(difference)), difference.shape)
     at = f"index {[int(i) for i in worst]}"

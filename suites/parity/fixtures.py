@@ -67,7 +67,8 @@ def norms(fixture: Fixture, optimiser: str, steps: int = OPTIMISER_STEPS) -> lis
     """The global gradient norm before each of the first steps, along the oracle's own training."""
     training = replace(fixture.task.training, optimiser=optimiser)
     impl = oracle(replace(fixture.task, training=training))
-    impl.load(weights.cast(fixture.params, "float64"))
+    first = fixture.carries["random" if fixture.task.training.stateful else "zero"]
+    impl.load(weights.cast(fixture.params, "float64"), weights.cast(first, "float64"))
     found = []
     for batch in fixture.batches[:steps]:
         batch = tasks.cast(batch, "float64")

@@ -5,24 +5,23 @@
    that a training step leaves
 2  the loss
 3  every gradient, of the initial state and of the input too
-4  moments, parameters and step count after steps 1 to 3, both optimisers
+4  moments, parameters, step count and ``infer`` after steps 1 to 3, both optimisers
 5  the whole trajectory: loss and parameters after every step
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from results.record import number
 from suites import tasks, weights
 from suites.interface import Arrays, Implementation
 from suites.parity import digests
 from suites.parity.comparator import Finding, compare
-from suites.parity.reference import Reference, Step, horizon, train, with_optimiser
+from suites.parity.level import Level
+from suites.parity.reference import Reference, Step, horizon, perturbed, train, with_optimiser
 from suites.parity.tolerances import (
     HORIZON,
     OPTIMISER_STEPS,
@@ -34,47 +33,6 @@ from suites.parity.tolerances import (
 )
 from suites.spec import Task
 
-LEVELS = ("data and weights", "forward", "loss", "gradients", "optimiser", "trajectory")
-
-
-@dataclass(frozen=True)
-class Level:
-    """What one level found."""
-
-    level: int
-    status: str  # "passed", "failed", "horizon reached"
-    findings: tuple[Finding, ...]
-    detail: str = ""
-
-    @property
-    def name(self) -> str:
-        """What the level is about."""
-        return LEVELS[self.level]
-
-    @property
-    def told(self) -> Finding | None:
-        """The finding worth telling: the first that failed, else the one nearest its tolerance."""
-        failed = [finding for finding in self.findings if finding.failed]
-        if failed:
-            return failed[0]
-        return max(self.findings, key=lambda finding: finding.ratio, default=None)
-
-    def record(self) -> dict[str, Any]:
-        """The level as a parity record keeps it."""
-        told = self.told
-        seen = {} if told is None else asdict(told)
-        return {
-            "level": self.level,
-            "name": self.name,
-            "status": self.status,
-            "error": number(seen["error"]) if seen else None,
-            "tolerance": number(seen["tolerance"]) if seen else None,
-            "tensor": seen.get("tensor", ""),
-            "where": seen.get("where", ""),
-            "origin": seen.get("origin", ""),
-            "detail": "; ".join(text for text in (self.detail, failure_text(self)) if text),
-        }
-
 
 @dataclass
 class Climb:
@@ -84,6 +42,7 @@ class Climb:
     dtype: str
     build: Callable[[Task], Implementation]
     _own: Implementation | None = field(default=None, init=False)
+    _loaded: tuple[Arrays, Arrays] = field(default=({}, {}), init=False)
 
     def levels(self) -> Iterator[Level]:
         """Each level as it is done; the first failure ends the climb."""
@@ -110,61 +69,57 @@ class Climb:
     # level 0
 
     def _data(self) -> Level:
-        fixture = self.reference.fixture
-        exact = _exact("bits must be equal")
-        params = weights.cast(fixture.params, self.dtype)
-        carry = weights.cast(fixture.carries["random"], self.dtype)
-        self.impl.load(params, carry)
-        findings = [digests.check(fixture)]
-        findings += compare(params, self.impl.dump(), exact, self.dtype, "load, dump")
-        findings += compare(carry, self.impl.dump_carry(), exact, self.dtype, "load, dump_carry")
-        moments = self.impl.dump_optimiser()
-        findings += compare(
-            fresh_optimiser(fixture.task, params), moments, exact, self.dtype, "load, dump_optimiser"
-        )
-        return _level(0, findings)
+        """The numbers lie one ulp of the row's dtype beside float32's: no narrower memory holds them."""
+        moved = perturbed(self.reference.fixture, 0, self.dtype)
+        self._load(moved.params, moved.carries["random"])
+        return _level(0, [digests.check(self.reference.fixture), *self._as_loaded("load, dump")])
 
     # levels 1 to 3: the first batch, from both carries
 
     def _forward(self) -> Level:
         fixture, expected = self.reference.fixture, self.reference.answers.forward
         rule = self._rule(self.reference.kappa, self.reference.float32)
-        self._load()
+        self._load(fixture.params, fixture.carries["random"])  # which no answer may start from
         first, second = (tasks.cast(batch, self.dtype) for batch in fixture.batches[:2])
         findings = []
         for case in ("zero", "random"):
             carry = weights.cast(fixture.carries[case], self.dtype)
             got = self.impl.forward(first, carry)
             findings += compare(_forward_order(expected[case]), got, rule, self.dtype, f"carry {case}")
+        if any(finding.failed for finding in findings):
+            return _level(1, findings)  # a step might crash on what is wrong here, and hide it
         logits = {"logits": expected["zero"]["logits"]}
-        self.impl.infer(self.impl.place(second))  # what it leaves behind must not reach the next call
-        inferred = {"logits": self.impl.fetch(self.impl.infer(self.impl.place(first)))}
+        placed, other = self.impl.place(first), self.impl.place(second)
+        self.impl.infer(other)  # what it leaves behind must not reach the next call
+        inferred = {"logits": self.impl.fetch(self.impl.infer(placed))}
         findings += compare(logits, inferred, rule, self.dtype, "infer")
-        self.impl.step(self.impl.place(first))
+        findings += self._as_loaded("forward, infer")
+        self._load(fixture.params)
+        self.impl.step(placed)
         findings += compare(self._left(), self.impl.dump_carry(), rule, self.dtype, "carry after a step")
         return _level(1, findings)
 
     def _loss(self) -> Level:
-        expected = self.reference.answers.loss
+        fixture, expected = self.reference.fixture, self.reference.answers.loss
         rule = flat("loss") if self.dtype == "float64" else beside_oracle(self.reference.float32)
-        self._load()
-        batch = tasks.cast(self.reference.fixture.batches[0], self.dtype)
+        self._load(fixture.params)
+        batch = tasks.cast(fixture.batches[0], self.dtype)
         findings = []
         for case, value in expected.items():
-            got = self.impl.loss(batch, weights.cast(self.reference.fixture.carries[case], self.dtype))
+            got = self.impl.loss(batch, weights.cast(fixture.carries[case], self.dtype))
             findings += compare(*_scalars(value, got, self.dtype), rule, self.dtype, f"carry {case}")
-        return _level(2, findings)
+        return _level(2, findings + self._as_loaded("loss"))
 
     def _gradients(self) -> Level:
-        expected = self.reference.answers.gradients
+        fixture, expected = self.reference.fixture, self.reference.answers.gradients
         rule = self._rule(self.reference.kappa, self.reference.float32)
-        self._load()
-        batch = tasks.cast(self.reference.fixture.batches[0], self.dtype)
+        self._load(fixture.params)
+        batch = tasks.cast(fixture.batches[0], self.dtype)
         findings = []
         for case, value in expected.items():
-            got = self.impl.gradients(batch, weights.cast(self.reference.fixture.carries[case], self.dtype))
+            got = self.impl.gradients(batch, weights.cast(fixture.carries[case], self.dtype))
             findings += compare(value, got, rule, self.dtype, f"carry {case}")
-        return _level(3, findings)
+        return _level(3, findings + self._as_loaded("gradients"))
 
     # levels 4 and 5: training
 
@@ -202,8 +157,22 @@ class Climb:
 
     # helpers
 
-    def _load(self) -> None:
-        self.impl.load(weights.cast(self.reference.fixture.params, self.dtype))
+    def _load(self, params: Arrays, carry: Arrays | None = None) -> None:
+        given = weights.cast(params, self.dtype), None if carry is None else weights.cast(carry, self.dtype)
+        self.impl.load(*given)
+        for array in (*given[0].values(), *(given[1] or {}).values()):
+            array[...] = 7  # load has taken copies, so this is ours to use again
+        self._loaded = params, self.reference.fixture.carries["zero"] if carry is None else carry
+
+    def _as_loaded(self, where: str) -> list[Finding]:
+        """Parameters, optimiser and, where it counts, carry are those of a fresh load."""
+        exact = _exact("bits must be equal")
+        params, carry = (weights.cast(arrays, self.dtype) for arrays in self._loaded)
+        fresh = fresh_optimiser(self.reference.fixture.task, params)
+        findings = compare(params, self.impl.dump(), exact, self.dtype, where)
+        if self.reference.fixture.task.training.stateful:
+            findings += compare(carry, self.impl.dump_carry(), exact, self.dtype, f"{where}, dump_carry")
+        return findings + compare(fresh, self.impl.dump_optimiser(), exact, self.dtype, where)
 
     def _left(self) -> Arrays:
         """What a step from zeros must leave as the next step's carry."""
@@ -223,12 +192,13 @@ class Climb:
         return beside_oracle(self.reference.training_float32[optimiser][k])
 
     def _step(self, have: Step, want: Step, rule: Rule, where: str) -> list[Finding]:
-        """Loss, step count, moments, parameters, carry: in the order in which an error arises."""
+        """Loss, count, moments, parameters, carry, infer: in the order in which an error arises."""
         count, moments = _split(want.optimiser)
         have_count, have_moments = _split(have.optimiser)
         findings = compare(*_scalars(want.loss, have.loss, self.dtype), rule, self.dtype, where)
         findings += compare(count, have_count, _exact("a count"), self.dtype, where)
-        for wanted, got in ((moments, have_moments), (want.params, have.params), (want.carry, have.carry)):
+        pairs = (moments, have_moments), (want.params, have.params), (want.carry, have.carry)
+        for wanted, got in (*pairs, (want.inferred, have.inferred)):
             findings += compare(wanted, got, rule, self.dtype, where)
         return findings
 
@@ -238,25 +208,6 @@ def fresh_optimiser(task: Task, params: Arrays) -> Arrays:
     moments = ("m.", "v.") if task.training.optimiser == "adam" else ()
     zeros = {moment + name: np.zeros_like(value) for moment in moments for name, value in params.items()}
     return {"step": np.array(0, np.int64), **zeros}
-
-
-def failure_text(level: Level) -> str:
-    """Everything a reader needs of a failed level, or nothing."""
-    told = level.told
-    if level.status != "failed" or told is None:
-        return ""
-    others = sorted({f.tensor for f in level.findings if f.failed and f.tensor != told.tensor})
-    lines = [
-        f"level {level.level} ({level.name}): {told.tensor}: {told.problem}",
-        f"  where      {told.where}{', ' + told.at if told.at else ''}",
-        f"  expected   {told.expected}",
-        f"  got        {told.got}",
-        f"  error      {told.error:.3e}",
-        f"  tolerance  {told.tolerance:.3e} ({told.origin})",
-    ]
-    if others:
-        lines.append(f"  and also   {', '.join(others)}")
-    return "\n".join(lines)
 
 
 def _level(number: int, findings: list[Finding], detail: str = "") -> Level:

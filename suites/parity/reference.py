@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -32,12 +32,13 @@ class Answers:
 
 @dataclass(frozen=True)
 class Step:
-    """The oracle after one training step."""
+    """What was seen of one training step."""
 
     loss: float
     params: Arrays
     optimiser: Arrays
     carry: Arrays
+    inferred: Arrays  # ``logits`` of the first batch after the first OPTIMISER_STEPS; then nothing
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,21 @@ class Reference:
     answers: Answers
     kappa: Errors  # per tensor, "loss" included
     float32: Errors  # the oracle's float32 error per tensor, largest of the draws
-    training: dict[str, list[Step]]  # per optimiser: the task's own to STEPS, the other to OPTIMISER_STEPS
-    training_float32: dict[str, list[Errors]]  # the same, error envelope per step and tensor
+
+    @cached_property
+    def training(self) -> dict[str, list[Step]]:
+        """Per optimiser: the task's own to STEPS, the other to OPTIMISER_STEPS."""
+        task = self.fixture.task
+        return {
+            optimiser: train(oracle(with_optimiser(task, optimiser)), self.fixture, "float64", steps)
+            for optimiser, steps in plan(self.fixture)
+        }
+
+    @cached_property
+    def training_float32(self) -> dict[str, list[Errors]]:
+        """The same, error envelope per step and tensor."""
+        draws = [perturbed(self.fixture, d, "float32") for d in range(DRAWS)]
+        return {optimiser: _envelope(draws, optimiser, steps) for optimiser, steps in plan(self.fixture)}
 
 
 @lru_cache(maxsize=2)
@@ -68,13 +82,7 @@ def reference(task: Task, seed: int) -> Reference:
         measure(answer(oracle(f.task, "float32"), f, "float32"), answer(oracle(f.task), f, "float64"))
         for f in draws
     )
-    training, envelope = {}, {}
-    for optimiser, steps in plan(fixture):
-        training[optimiser] = train(
-            oracle(with_optimiser(fixture.task, optimiser)), fixture, "float64", steps
-        )
-        envelope[optimiser] = _envelope(draws, optimiser, steps)
-    return Reference(fixture, base, kappa, strayed, training, envelope)
+    return Reference(fixture, base, kappa, strayed)
 
 
 def plan(fixture: Fixture) -> list[tuple[str, int]]:
@@ -96,12 +104,18 @@ def answer(impl: Implementation, fixture: Fixture, dtype: str) -> Answers:
 
 
 def train(impl: Implementation, fixture: Fixture, dtype: str, steps: int) -> list[Step]:
-    """``steps`` training steps from the fixture's weights and a zero carry, every one looked at."""
-    impl.load(weights.cast(fixture.params, dtype))
+    """``steps`` training steps from the fixture's weights, every one looked at.
+
+    A random carry is loaded: the first step starts from it, or, where the task is not
+    stateful, must not.
+    """
+    impl.load(weights.cast(fixture.params, dtype), weights.cast(fixture.carries["random"], dtype))
+    placed = [impl.place(tasks.cast(batch, dtype)) for batch in fixture.batches[:steps]]
     seen = []
-    for batch in fixture.batches[:steps]:
-        loss = impl.step(impl.place(tasks.cast(batch, dtype)))
-        seen.append(Step(float(impl.fetch(loss)), impl.dump(), impl.dump_optimiser(), impl.dump_carry()))
+    for k, batch in enumerate(placed):
+        loss = float(impl.fetch(impl.step(batch)))
+        inferred = {"logits": impl.fetch(impl.infer(placed[0]))} if k < OPTIMISER_STEPS else {}
+        seen.append(Step(loss, impl.dump(), impl.dump_optimiser(), impl.dump_carry(), inferred))
     return seen
 
 
@@ -119,8 +133,8 @@ def measure(got: Answers, expected: Answers) -> Errors:
 
 def measure_step(got: Step, expected: Step) -> Errors:
     """The error of each tensor after a step; counts are not measured."""
-    pairs = expected.params | expected.carry | expected.optimiser
-    have = got.params | got.carry | got.optimiser
+    pairs = expected.params | expected.carry | expected.optimiser | expected.inferred
+    have = got.params | got.carry | got.optimiser | got.inferred
     errors = {name: error(have[name], value) for name, value in pairs.items()}
     errors["loss"] = error(np.array(got.loss), np.array(expected.loss))
     return errors

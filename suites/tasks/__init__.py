@@ -1,7 +1,8 @@
 """The tasks: each folder holds ``task.toml`` (the spec) and ``data.py`` (its batches).
 
 ``data.py`` offers ``batches(task, seed)``, an endless iterator of batches with
-floats in float32, and ``facts(task)``, the best and the trivial loss.
+floats in float32; ``held_out(task, seed)``, batches that training never sees; and
+``facts(task)``, the best and the trivial loss.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -29,6 +31,15 @@ def batches(task: Task, seed: int) -> Iterator[Batch]:
     """Endless batches of the task; floats are float32, so every dtype starts from the same numbers."""
     made: Iterator[Batch] = importlib.import_module(f"suites.tasks.{task.name}.data").batches(task, seed)
     return made
+
+
+def held_out(task: Task, seed: int) -> Iterator[Batch]:
+    """What an evaluation reads, ``task.schedule.batches`` of it or all there is, in order from the start.
+
+    Where the task is stateful, each batch goes on where the one before ended.
+    """
+    made: Iterator[Batch] = importlib.import_module(f"suites.tasks.{task.name}.data").held_out(task, seed)
+    return islice(made, task.schedule.batches)
 
 
 def facts(task: Task) -> Facts:

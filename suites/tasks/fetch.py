@@ -15,12 +15,18 @@ FOLDER = "UNROLLED_DATA"
 
 
 def text(options: Mapping[str, Any]) -> str:
-    """The file that a data source names, as text. Raises UserError, see :func:`path`."""
+    """The file that a data source names, as text, lines ending in \\n. Raises UserError, see :func:`path`."""
     file = path(options)
+    content = file.read_bytes()
     try:
-        return file.read_text(encoding="utf-8")
+        found = content.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise UserError(f"{file}: expected text in UTF-8, got: {error}.") from None
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UserError(
+            f"{file}, line {line}: expected text in UTF-8, got the byte 0x{content[error.start]:02x} "
+            f"at offset {error.start} ({error.reason})."
+        ) from None
+    return found.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def path(options: Mapping[str, Any]) -> Path:
@@ -36,6 +42,8 @@ def path(options: Mapping[str, Any]) -> Path:
             raise UserError(
                 f"{FOLDER}={folder}: expected the file {name}, got none. It is published at {url}."
             )
+        if file.stat().st_size == 0:
+            raise UserError(f"{file}, line 1: expected text, got an empty file. Replace it by {url}.")
         got: str = pooch.file_hash(str(file))
         if got != sha256:
             raise UserError(f"{file}: expected SHA-256 {sha256}, got {got}. Replace it by {url}.")

@@ -127,6 +127,15 @@ def test_a_run_of_skips_is_not_a_pass(tmp_path: Path) -> None:
     assert record(tmp_path / "records")["status"] == "skipped"
 
 
+def test_a_missing_framework_is_not_a_pass(tmp_path: Path) -> None:
+    wanting = ("scratch.py", "import numpy as np\n", "import numpy as np\nimport no_such_framework\n")
+    done = gate(tmp_path / "records", "--impl", str(copy(tmp_path / "mine", wanting)), *ONE)
+    assert done.returncode not in (0, 1)
+    assert "'no_such_framework', not installed" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert not (tmp_path / "records").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

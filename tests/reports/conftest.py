@@ -174,6 +174,34 @@ class Maker:
         }
         return self.record("memory", "ok", "", body, **what)
 
+    def training(
+        self,
+        held_out: tuple[float, ...] = (0.2, 0.01, 1.25e-3),
+        loss: tuple[float, ...] = (0.1, 0.005),
+        optimum: float | None = 0.0,
+        threads: str = "2",
+        **what: Any,
+    ) -> Record:
+        """Trained to quality: a point each 100 steps."""
+        points = zip(held_out, (None, *loss), strict=True)
+        curve = [
+            {"step": 100 * n, "loss": mean, "held_out": value, "seconds": 1.5 * n}
+            for n, (value, mean) in enumerate(points)
+        ]
+        body = {
+            "metric": "squared error",
+            "optimum": optimum,
+            "baseline": 1 / 6,
+            "curve": curve,
+            "final": {"another": 4.0, "squared error": held_out[-1]},
+            "predictions": 3200,
+            "seconds": curve[-1]["seconds"],
+            "evaluation_seconds": 0.5,
+            "path": {"kernel": "scan"},
+            "settings": {"threads": threads},
+        }
+        return self.record("training", "ok", "", body, **what)
+
     def row(
         self,
         passes: int = 5,

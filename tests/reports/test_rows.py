@@ -50,6 +50,14 @@ def test_other_threads_are_no_repetition(make: Any) -> None:
     assert left_out == 0
 
 
+def test_of_trainings_the_last_whatever_its_threads(make: Any) -> None:
+    first, second = make.training(threads="1"), make.training(threads="2")
+    found, left_out = select([second, first, make.parity()])
+    assert found[0].training == (second,)
+    assert second in found[0].records
+    assert left_out == 1
+
+
 def test_a_failure_gives_way_to_a_later_success_and_back(make: Any) -> None:
     failed = make.record("bench", "timeout", "600 s", {"campaign": "a", "pass": 0})
     good = make.bench(0)

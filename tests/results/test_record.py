@@ -107,6 +107,56 @@ def test_memory_needs_its_numbers(parts: Parts) -> None:
         record.new(**parts)
 
 
+@pytest.fixture
+def training_parts(parts: Parts) -> Parts:
+    """What ``record.new`` takes, for a row that was trained to its end."""
+    points = [(0, None, 2.5, 0.0), (20, 1.5, 1.25, 0.5)]
+    body = {
+        "metric": "nats",
+        "optimum": None,
+        "baseline": 2.55,
+        "curve": [{"step": n, "loss": a, "held_out": b, "seconds": c} for n, a, b, c in points],
+        "final": {"nats": 1.25, "perplexity": 3.49},
+        "predictions": 100,
+        "seconds": 0.5,
+        "evaluation_seconds": 0.1,
+        "path": {"kernel": "scan"},
+        "settings": {"threads": "1"},
+    }
+    return parts | {"kind": "training", "status": "ok", "body": body}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "named"),
+    [
+        ("status", "passed", "status"),
+        ("body.metric", "", "body.metric"),
+        ("body.optimum", "nan", "body.optimum"),
+        ("body.curve", [], "body.curve"),
+        ("body.curve.1.step", -1, "body.curve.1.step"),
+        ("body.curve.1.held_out", None, "body.curve.1.held_out"),
+        ("body.curve.1.colour", "red", "body.curve.1"),
+        ("body.final", {}, "body.final"),
+        ("body.final.nats", "inf", "body.final.nats"),
+        ("body.seconds", -1, "body.seconds"),
+        ("body", {}, "body"),
+    ],
+)
+def test_training_schema_refuses(training_parts: Parts, path: str, value: Any, named: str) -> None:
+    record.new(**training_parts)
+    with pytest.raises(InvalidRecord, match=rf"^{named}: "):
+        record.new(**put(training_parts, path, value))
+
+
+def test_a_training_that_ended_early_keeps_what_it_has(training_parts: Parts) -> None:
+    del training_parts["body"]["curve"][1]
+    training_parts["body"]["final"] = {}
+    failed = training_parts | {"status": "error", "reason": "training diverged"}
+    assert len(record.new(**failed)["body"]["curve"]) == 1
+    with pytest.raises(InvalidRecord, match=r"^body"):
+        record.new(**training_parts)
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("path", ["body.levels.0.error", "spec.batch", "provenance.clock.load"])
 def test_a_number_that_is_not_finite_is_refused_everywhere(parts: Parts, path: str, value: float) -> None:

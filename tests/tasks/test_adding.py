@@ -39,6 +39,17 @@ def test_the_baseline_is_the_variance_of_the_sum() -> None:
     assert tasks.facts(task).optimum == 0
 
 
+def test_held_out_sequences_are_drawn_apart() -> None:
+    task = spec.load("adding", size="tiny")
+    held_out = list(tasks.held_out(task, 0))
+    assert len(held_out) == task.schedule.batches
+    trained = {row.tobytes() for batch in islice(tasks.batches(task, 0), 60) for row in batch.inputs}
+    assert not trained & {row.tobytes() for batch in held_out for row in batch.inputs}
+    again = list(tasks.held_out(task, 0))
+    assert all((a.inputs == b.inputs).all() for a, b in zip(held_out, again, strict=True))
+    assert (next(tasks.held_out(task, 1)).inputs != held_out[0].inputs).any()
+
+
 def test_seeds_are_apart_and_repeatable() -> None:
     task = spec.load("adding")
     first, again, other = (next(tasks.batches(task, seed)).inputs for seed in (0, 0, 1))

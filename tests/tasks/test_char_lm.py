@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from itertools import islice
+from collections.abc import Callable
+from itertools import islice, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,12 @@ import pytest
 
 from results.errors import UserError
 from suites import spec, tasks
+from suites.interface import Batch
+from suites.spec import Task
 from suites.tasks import fetch
 from suites.tasks.char_lm import data
+
+SHARE = "training_share = 0.95"
 
 
 def test_targets_are_the_inputs_one_on_and_chunks_follow() -> None:
@@ -24,13 +29,32 @@ def test_targets_are_the_inputs_one_on_and_chunks_follow() -> None:
     assert (second.inputs[:, 0] == first.targets[:, -1]).all()
 
 
-def test_the_text_comes_round_again() -> None:
-    task = spec.load("char_lm")
-    chunks = (task.data.options["characters"] - 1) // task.batch // task.length
+def after_one_turn(task: Task, characters: int) -> tuple[Batch, Batch]:
+    """The first batch, and the first of the next turn."""
+    chunks = (characters - 1) // task.batch // task.length
     stream = islice(tasks.batches(task, 0), chunks + 1)
     first = next(stream)
     *_, again = stream
-    assert (first.inputs == again.inputs).all()
+    return first, again
+
+
+def test_a_generated_text_never_comes_again() -> None:
+    task = spec.load("char_lm", size="paper")
+    first, again = after_one_turn(task, task.data.options["characters"])
+    assert (first.inputs != again.inputs).any()
+    assert (data.tokens(task, 0, turn=1) != data.tokens(task, 0)).any()
+    assert (data.tokens(task, 0, turn=1) == data.tokens(task, 0, turn=1)).all()
+
+
+def test_held_out_text_is_drawn_apart() -> None:
+    task = spec.load("char_lm", size="small")
+    held_out = list(tasks.held_out(task, 0))
+    assert len(held_out) == task.schedule.batches
+    text = data.held_out_tokens(task, 0)
+    assert len(text) == task.data.options["held_out_characters"]
+    assert (text[:5000] != data.tokens(task, 0)[:5000]).any()
+    for one, other in pairwise(held_out):  # each batch goes on where the one before ended
+        assert (one.targets[:, -1] == other.inputs[:, 0]).all()
 
 
 def test_transitions_are_a_law_of_probability() -> None:
@@ -81,6 +105,86 @@ def test_a_text_too_short_is_refused() -> None:
         next(tasks.batches(task, 0))
 
 
+LETTERS = "abcdefgh"
+
+
+@pytest.fixture
+def real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Task]:
+    """A task on a text of 400 letters in a file of the user's."""
+    monkeypatch.setenv(fetch.FOLDER, str(tmp_path))
+
+    def load(content: bytes = LETTERS.encode() * 50, alphabet: str = LETTERS, keys: str = SHARE) -> Task:
+        (tmp_path / "own.txt").write_bytes(content)
+        sha256 = hashlib.sha256(content).hexdigest()
+        source = f'[data.own]\nvocabulary = 8\nalphabet = "{alphabet}"\n{keys}\nfile = "own.txt"\n'
+        source += f'url = "https://example.org/own.txt"\nsha256 = "{sha256}"\n'
+        path = tmp_path / "task.toml"
+        path.write_text((spec.TASKS / "char_lm" / "task.toml").read_text("utf-8") + source, "utf-8")
+        return spec.load(str(path), data="own")
+
+    return load
+
+
+def test_real_text_is_read_to_its_share_and_comes_round_again(real: Callable[..., Task]) -> None:
+    task = real()
+    text = "".join(LETTERS[token] for token in data.tokens(task, 0))
+    held_out = "".join(LETTERS[token] for token in data.held_out_tokens(task, 0))
+    assert text + held_out == LETTERS * 50
+    assert len(text) == 380  # 95 % of 400, by position
+    first, again = after_one_turn(task, 380)
+    assert (first.inputs == again.inputs).all()
+    assert len(list(tasks.held_out(task, 0))) == (20 - 1) // 3 // 5  # all that there is
+
+
+def test_a_held_out_text_too_short_is_refused(real: Callable[..., Task]) -> None:
+    task = real(keys="training_share = 0.99")
+    with pytest.raises(UserError, match=r"'own': expected more than 15 characters .*, got 4"):
+        next(tasks.held_out(task, 0))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", r"own.txt, line 1: expected text, got an empty file"),
+        (b"abc\nfgh\nde\xe9", r"own.txt, line 3: expected text in UTF-8, got the byte 0xe9 at offset 10"),
+        (
+            b"abcdefgh" * 9 + b"\nabc",
+            r"own.txt, line 1, column 73: expected one of the 8 characters .*got '\\n'",
+        ),
+    ],
+)
+def test_a_bad_file_is_named_with_line_and_rule(
+    real: Callable[..., Task], content: bytes, words: str
+) -> None:
+    with pytest.raises(UserError, match=words):
+        next(tasks.batches(real(content), 0))
+
+
+def test_a_character_outside_the_alphabet_is_placed() -> None:
+    with pytest.raises(UserError, match=r"a.txt, line 3, column 2: .*the 3 characters .*got 'é'"):
+        data.encoded("ab\n\naéb", "ab\n", "a.txt")
+    assert data.encoded("b\na", "ab\n", "a.txt").tolist() == [1, 2, 0]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"alphabet": "abcdefgg"}, "alphabet: expected 8 characters .*, got 8, 7 of them different"),
+        ({"alphabet": "abcdefg"}, "alphabet: expected 8 characters .*, got 7"),
+        ({"keys": ""}, "expected the key 'training_share', got none"),
+    ],
+)
+def test_a_bad_source_is_named(real: Callable[..., Task], given: dict[str, str], words: str) -> None:
+    with pytest.raises(UserError, match=f"'own': {words}"):
+        next(tasks.batches(real(**given), 0))
+
+
+def test_lines_end_the_same_on_every_system(real: Callable[..., Task]) -> None:
+    task = real(b"abc\r\ndef\rg" * 9, "abcdefg\\n")
+    text = "".join("abcdefg\n"[token] for token in data.tokens(task, 0))
+    assert text.startswith("abc\ndef\ngabc")
+
+
 @pytest.fixture
 def text_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     content = b"To be, or not to be"
@@ -123,5 +227,5 @@ def test_text_in_another_encoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         "url": "https://example.org",
         "sha256": hashlib.sha256(content).hexdigest(),
     }
-    with pytest.raises(UserError, match=r"play.txt: expected text in UTF-8"):
+    with pytest.raises(UserError, match=r"play.txt, line 1: expected text in UTF-8"):
         fetch.text(options)

@@ -18,7 +18,20 @@ from suites.tasks import Facts
 
 def batches(task: Task, seed: int) -> Iterator[Batch]:
     """inputs [B, T, 2]: value in [0, 1) and mask in {0, 1}; targets [B, 1]: the marked sum."""
-    rng = seeds.generator(seed, "adding", "data")
+    return _draw(task, seeds.generator(seed, "adding", "data"))
+
+
+def held_out(task: Task, seed: int) -> Iterator[Batch]:
+    """The same, drawn apart: training sees none of them."""
+    return _draw(task, seeds.generator(seed, "adding", "held-out"))
+
+
+def facts(task: Task) -> Facts:
+    """Always answering 1, the mean, leaves the variance of a sum of two U[0, 1): 2/12."""
+    return Facts(optimum=0.0, baseline=1 / 6, unit="squared error")
+
+
+def _draw(task: Task, rng: np.random.Generator) -> Iterator[Batch]:
     B, T = task.batch, task.length
     row = np.arange(B)
     while True:
@@ -29,8 +42,3 @@ def batches(task: Task, seed: int) -> Iterator[Batch]:
         mask[row, first] = mask[row, second] = 1
         targets = values[row, first] + values[row, second]
         yield Batch(np.stack([values, mask], axis=2), targets[:, None])
-
-
-def facts(task: Task) -> Facts:
-    """Always answering 1, the mean, leaves the variance of a sum of two U[0, 1): 2/12."""
-    return Facts(optimum=0.0, baseline=1 / 6, unit="squared error")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -22,37 +23,37 @@ from suites.tasks import Facts, fetch
 
 
 def batches(task: Task, seed: int) -> Iterator[Batch]:
-    """inputs, targets [B, T] int32: the targets are the inputs one character on."""
-    text = tokens(task, seed)
-    B, T = task.batch, task.length
-    stream = (len(text) - 1) // B
-    chunks = stream // T
-    if chunks < 1:
-        raise UserError(
-            f"data source {task.data.name!r}: expected more than {B * T} characters "
-            f"for batch {B} and length {T}, got {len(text)}."
-        )
-    inputs = text[: B * stream].reshape(B, stream)
-    targets = text[1 : B * stream + 1].reshape(B, stream)
-    while True:
-        for k in range(chunks):
-            at = slice(k * T, (k + 1) * T)
-            yield Batch(inputs[:, at].copy(), targets[:, at].copy())
+    """inputs, targets [B, T] int32: the targets are the inputs one character on.
+
+    Real text comes round again; the Markov source goes on with a text that was never
+    seen, so that its entropy rate can be reached.
+    """
+    for turn in count():
+        yield from _chunks(task, tokens(task, seed, turn))
 
 
-def tokens(task: Task, seed: int) -> Any:
-    """The text as int32 tokens [characters]."""
+def held_out(task: Task, seed: int) -> Iterator[Batch]:
+    """The same of the held-out text, once."""
+    return _chunks(task, held_out_tokens(task, seed))
+
+
+def tokens(task: Task, seed: int, turn: int = 0) -> Any:
+    """The text that is trained on, as int32 tokens [characters]; of the Markov source, that of a turn."""
     options = task.data.options
     if "url" not in options:
-        return markov_text(*_markov_options(options), seed)
-    text = fetch.text(options)
-    alphabet = sorted(set(text))
-    if len(alphabet) != task.model.vocabulary:
-        raise UserError(
-            f"{options['file']}: expected {task.model.vocabulary} distinct characters, got {len(alphabet)}."
-        )
-    index = {character: i for i, character in enumerate(alphabet)}
-    return np.array([index[character] for character in text], np.int32)
+        return markov_text(*_markov_options(options), seed, f"text {turn}" if turn else "text")
+    text, split = _real_text(task)
+    return text[:split]
+
+
+def held_out_tokens(task: Task, seed: int) -> Any:
+    """The text that is held out: drawn apart, or what follows the training text."""
+    options = task.data.options
+    if "url" not in options:
+        V, _, order, sharpness = _markov_options(options)
+        return markov_text(V, options["held_out_characters"], order, sharpness, seed, "held-out text")
+    text, split = _real_text(task)
+    return text[split:]
 
 
 def facts(task: Task) -> Facts:
@@ -99,18 +100,67 @@ def stationary(P: Floats) -> Floats:
     return pi
 
 
-@lru_cache(maxsize=4)
-def markov_text(V: int, characters: int, order: int, sharpness: int, seed: int) -> Any:
-    """``characters`` tokens drawn from the source, int32."""
+@lru_cache(maxsize=2)
+def markov_text(V: int, characters: int, order: int, sharpness: int, seed: int, name: str) -> Any:
+    """``characters`` tokens drawn from the source, int32; ``name`` names the draws."""
     P = transitions(V, order, sharpness)
     cumulative = [row.tolist() for row in np.cumsum(P, axis=1)]
-    draws = seeds.generator(seed, "char_lm", "markov", "text").random(characters).tolist()
+    draws = seeds.generator(seed, "char_lm", "markov", name).random(characters).tolist()
     text, context, contexts = [], 0, V**order
     for u in draws:
         token = min(bisect_right(cumulative[context], u), V - 1)
         text.append(token)
         context = (context * V + token) % contexts
     return np.array(text, np.int32)
+
+
+def encoded(text: str, alphabet: str, where: str) -> Any:
+    """Each character as its place in the alphabet, int32. Raises UserError for one that has none."""
+    index = {character: place for place, character in enumerate(alphabet)}
+    strange = next((at for at, character in enumerate(text) if character not in index), None)
+    if strange is not None:
+        line, column = text.count("\n", 0, strange) + 1, strange - text.rfind("\n", 0, strange)
+        raise UserError(
+            f"{where}, line {line}, column {column}: expected one of the {len(alphabet)} characters of the "
+            f"data source's alphabet, got {text[strange]!r}. Mend the text, or add the character to alphabet "
+            f"and vocabulary."
+        )
+    return np.array([index[character] for character in text], np.int32)
+
+
+def _real_text(task: Task) -> tuple[Any, int]:
+    """All tokens of the data source's file, and how many of them are trained on. Raises UserError."""
+    options = task.data.options
+    source, alphabet, V = (
+        f"data source {task.data.name!r}",
+        options.get("alphabet", ""),
+        task.model.vocabulary,
+    )
+    if len(alphabet) != V or len(set(alphabet)) != V:
+        raise UserError(
+            f"{source}: alphabet: expected {V} characters (vocabulary), each once, "
+            f"got {len(alphabet)}, {len(set(alphabet))} of them different."
+        )
+    if "training_share" not in options:
+        raise UserError(f"{source}: expected the key 'training_share', got none.")
+    text = encoded(fetch.text(options), alphabet, str(options["file"]))
+    return text, int(len(text) * options["training_share"])
+
+
+def _chunks(task: Task, text: Any) -> Iterator[Batch]:
+    """The text once: B streams side by side, T characters at a time."""
+    B, T = task.batch, task.length
+    stream = (len(text) - 1) // B
+    if stream < T:
+        raise UserError(
+            f"data source {task.data.name!r}: expected more than {B * T} characters "
+            f"for batch {B} and length {T}, got {len(text)}."
+        )
+    inputs = text[: B * stream].reshape(B, stream)
+    targets = text[1 : B * stream + 1].reshape(B, stream)
+    for k in range(stream // T):
+        at = slice(k * T, (k + 1) * T)
+        yield Batch(inputs[:, at].copy(), targets[:, at].copy())
 
 
 def _markov_options(options: Mapping[str, Any]) -> tuple[int, int, int, int]:
