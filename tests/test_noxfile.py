@@ -73,7 +73,12 @@ def test_the_sessions_are_those_of_the_design(sessions: dict[str, dict[str, Any]
         "lock",
     }
     ci = {name for name, entry in sessions.items() if "ci" in entry["tags"]}
-    assert ci == {name for name in cpu if name.startswith("parity")} | {"lint", "tests", "report-check"}
+    assert ci == {name for name in cpu if name.startswith("parity")} | {
+        "lint",
+        "tests",
+        "mutants",
+        "report-check",
+    }
 
 
 def test_without_a_venv_none_is_made(tmp_path: Path) -> None:
