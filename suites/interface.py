@@ -14,33 +14,44 @@ just ``suites.interface`` and ``suites.spec``. ``dtype`` is ``"float32"`` or
 say). What it reads of ``task`` (``suites/spec.py``):
 
     task.batch, task.length         B, T
+    task.target_length              S, where there is a decoder
     task.model.cell                 "rnn", "lstm", "gru" or "gru_reset_before"
+    task.model.wiring               "encoder", "encoder_decoder" or "decoder"
     task.model.inputs               "features" or "tokens"
-    task.model.features             I, where inputs are features
+    task.model.features             I, where inputs are features (F, of a lone decoder)
     task.model.vocabulary           V, where inputs are tokens
-    task.model.embedding            E, where inputs are tokens
-    task.model.hidden, .outputs     H, O
+    task.model.embedding            E, where there are tokens
+    task.model.hidden, .layers      H, L
+    task.model.bidirectional        whether the encoder runs both ways: D = 2, else 1
+    task.model.dropout              p, between the encoder's layers
+    task.model.ragged               whether batches come with lengths
+    task.model.outputs              O
     task.model.head                 "final" or "every"
-    task.model.loss                 "squared_error" or "cross_entropy"
+    task.model.loss                 "squared_error", "cross_entropy", "binary_cross_entropy"
+    task.model.generates            whether ``decode`` will be asked for
     task.training.optimiser         "adam" or "sgd"
     task.training.learning_rate     lr below
     task.training.clip              the threshold below, above zero, perhaps infinite
     task.training.betas, .epsilon   Adam's b1, b2 and eps
     task.training.stateful          whether the state goes from batch to batch
 
-The mathematics (closed division; B batch, T sequence length, I input width,
-E embedding, H hidden, V vocabulary, O outputs; every array is batch-first)
----------------------------------------------------------------------------
-Inputs: ``features`` [B, T, I] are used as they are; ``tokens`` [B, T] are rows of
-``embed [V, E]``, so I = E. There is one recurrent layer in one direction.
-Parameters are a flat dict of arrays:
+(``model.directions``, ``model.parts`` and ``model.width`` spell out what follows from these.)
+
+The mathematics (closed division; B batch, T sequence length, I input width, E embedding,
+H hidden, V vocabulary, O outputs; every array is batch-first)
+-----------------------------------------------------------------------------------------
+Parameters are a flat dict of arrays; k counts layers from 0:
 
     embed                [V, E]      only where inputs are tokens
-    encoder.0.fwd.W_xh   [I, G*H]    gates side by side in the order below
-    encoder.0.fwd.W_hh   [H, G*H]
-    encoder.0.fwd.b_h    [G*H]
-    encoder.0.fwd.b_hn   [H]         ``gru`` only
-    head.W_hq            [H, O]
+    encoder.k.fwd.W_xh   [I, G*H]    gates side by side in the order below; I: see Stack
+    encoder.k.fwd.W_hh   [H, G*H]
+    encoder.k.fwd.b_h    [G*H]
+    encoder.k.fwd.b_hn   [H]         ``gru`` only
+    encoder.k.bwd. ...               the same, where bidirectional
+    bridge.W_xh, .b_h    [F, H], [H] only of a lone decoder
+    decoder.embed        [O, E]      only where there is a decoder
+    decoder.k.fwd. ...               as the encoder's
+    head.W_hq            [D*H, O]
     head.b_q             [O]
 
 Cells (``model.cell``; s = sigmoid; * elementwise; @ matrix product):
@@ -57,11 +68,30 @@ Cells (``model.cell``; s = sigmoid; * elementwise; @ matrix product):
 
 ``W_xn`` is the ``n`` block of ``W_xh``, and so on. There is one bias per gate:
 a framework that carries a second keeps it at zero and out of the optimiser.
-Head: logits = h @ W_hq + b_q, of the last h (``final``, [B, O]) or of every h
-(``every``, [B, T, O]).
-Loss: mean over all elements of (logits - targets)^2 (``squared_error``, targets
-shaped as the logits) or of -log softmax(logits)[target] in nats
-(``cross_entropy``, targets shaped as the logits without their last axis).
+
+Stack: ``features`` [B, T, I] are used as they are; ``tokens`` [B, T] are rows of ``embed``,
+so I = E. Each layer reads the h of every step of the layer below, I = D*H; where
+bidirectional, [fwd, bwd] side by side, ``bwd`` running from the last step to the first.
+Dropout: where a batch has ``masks`` (it is then for training), what layer k reads, k >= 1,
+is multiplied by masks[k-1] / (1 - p); a batch without, and ``infer`` always, drops nothing.
+Lengths: beyond the length of its sequence a state stays as it is and h counts as zero. So
+the final state of ``fwd`` is that of the last valid step, ``bwd`` starts there and ends at
+step 0, and what stands in the padding (any legal token) can change nothing.
+
+Head: logits = h @ W_hq + b_q of the top layer: ``final``, [B, O], of [fwd, bwd] of its
+final states; ``every``, [B, T, O], of every step (h is zero in padding, so b_q stands there).
+
+Decoder: the same stack, one direction, over the rows of ``decoder.embed`` of
+``decoder_inputs`` [B, S], the gold tokens one step behind the targets (teacher forcing),
+with ``target_lengths`` for lengths; logits [B, S, O]. Layer k starts from the final state of
+the encoder's layer k; of a lone decoder, ``inputs`` [B, F] give every layer
+h = tanh(inputs @ W_xh + b_h) of the bridge, and c = 0.
+
+Loss: mean over all valid elements, those within ``lengths`` (``every``) or, with a decoder,
+``target_lengths``, of (logits - targets)^2 (``squared_error``, targets shaped as the logits),
+of -log softmax(logits)[target] in nats (``cross_entropy``, targets shaped as the logits
+without their last axis), or of -t log s(z) - (1 - t) log(1 - s(z)) for logit z and target t
+of 0 or 1 (``binary_cross_entropy``, targets shaped as the logits).
 
 A training step: gradient g of the loss; the carry is a constant, the gradient
 does not flow into the step before. Clip by the global norm over all parameters:
@@ -72,12 +102,18 @@ g <- g * min(1, clip / ||g||), no epsilon (||g|| = 0: g stays). Then the optimis
           w <- w - lr * (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
 
 with t = 1 at the first step; eps comes after the bias correction, outside the root.
+
+Decoding: from a token and a state, one step gives logits [B, O], these the next token, and
+so on. With a decoder the first token is BOS, the state the decoder's first; after a row's
+EOS follows PAD only (``suites.spec``: PAD 0, BOS 1, EOS 2). A language model reads its
+prompt, ``inputs`` [B, T], from a zero state; the logits of its last step give the first token.
+Greedy: the token of the largest logit. Sampled, for a draw u in [0, 1): the number of k whose
+p_0 + ... + p_k <= u, at most O - 1, with p = softmax(logits / temperature).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy.typing as npt
 
@@ -89,12 +125,15 @@ class Unavailable(Exception):
     """This implementation cannot serve here; the text says why. A skip, never a pass."""
 
 
-@dataclass(frozen=True)
-class Batch:
-    """One batch, as NumPy arrays on the host."""
+class Batch(NamedTuple):
+    """One batch, as NumPy arrays on the host; what a task does not have is None."""
 
-    inputs: Array  # [B, T, I] floats of the row's dtype, or [B, T] int32 tokens
+    inputs: Array  # [B, T, I] floats of the row's dtype, [B, T] int32 tokens, [B, F] of a lone decoder
     targets: Array  # floats of the row's dtype, or int32 tokens: see Loss
+    lengths: Array | None = None  # [B] int32, 1 to T: of ragged inputs
+    decoder_inputs: Array | None = None  # [B, S] int32 tokens
+    target_lengths: Array | None = None  # [B] int32, 1 to S: with a decoder, where ragged
+    masks: Array | None = None  # [L - 1, B, T, D*H] bool, True to keep
 
 
 class Implementation(Protocol):
@@ -102,8 +141,8 @@ class Implementation(Protocol):
 
     Arrays that cross this boundary are NumPy's, own their memory, and have the
     row's dtype; what is taken in is copied, for the caller may use it again. A *carry*
-    is the initial state of the recurrence: ``{"encoder.0.fwd.h": [B, H]}``, for an
-    LSTM also ``"encoder.0.fwd.c"``.
+    is the initial state of the encoder: ``{"encoder.k.fwd.h": [B, H]}`` for each layer (and
+    ``bwd``), for an LSTM also ``"encoder.k.fwd.c"``; of a lone decoder it is empty.
     """
 
     def load(self, params: Arrays, carry: Arrays | None = None) -> None:
@@ -125,20 +164,20 @@ class Implementation(Protocol):
         zeros after a step (before the first nobody asks)."""
 
     def forward(self, batch: Batch, carry: Arrays) -> Arrays:
-        """From this carry: ``logits``; ``hidden.encoder.0.fwd`` [B, T, H], every h;
-        ``final.encoder.0.fwd.h`` [B, H], for an LSTM also ``final.encoder.0.fwd.c``.
-        Changes nothing inside."""
+        """From this carry: ``logits``; ``hidden.encoder`` [B, T, D*H] and ``hidden.decoder``
+        [B, S, H], every h of the top layer, zero in padding; ``final.<stack>.k.fwd.h`` [B, H]
+        (and ``bwd``, and ``.c``) of every layer of both. Changes nothing inside."""
 
     def loss(self, batch: Batch, carry: Arrays) -> float:
         """The loss from this carry. Changes nothing inside."""
 
     def gradients(self, batch: Batch, carry: Arrays) -> Arrays:
         """d loss / d each parameter (before clipping), under its name; d loss / d the
-        initial state as ``carry.encoder.0.fwd.h`` (and ``.c``); for features also
-        ``inputs`` [B, T, I]. Changes nothing inside."""
+        initial state as ``carry.encoder.k.fwd.h`` (and so on); for features also
+        ``inputs``, in their shape. Changes nothing inside."""
 
     def place(self, batch: Batch) -> Any:
-        """The batch on the device, in whatever form ``step`` and ``infer`` take. Untimed."""
+        """The batch on the device, in whatever form ``step``, ``infer`` and ``decode`` take. Untimed."""
 
     def step(self, placed: Any) -> Any:
         """One whole training step: forward, backward, clip, optimiser. TIMED.
@@ -148,13 +187,18 @@ class Implementation(Protocol):
         on the device; need not wait for the device."""
 
     def infer(self, placed: Any) -> Any:
-        """The logits from a zero state, on the device; need not wait. TIMED."""
+        """The logits from a zero state, nothing dropped, on the device; need not wait. TIMED."""
+
+    def decode(self, placed: Any, steps: int, draws: Array | None = None, temperature: float = 1.0) -> Any:
+        """Where ``model.generates``: ``steps`` tokens, [B, steps] integers on the device, see
+        Decoding; greedy, or sampled by ``draws`` [B, steps], float64 in [0, 1). Reads
+        ``inputs`` and ``lengths`` of the batch only. Changes nothing inside; need not wait. TIMED."""
 
     def fetch(self, value: Any) -> Array:
-        """What ``step`` (shape ()) or ``infer`` returned, as a NumPy array on the host."""
+        """What ``step`` (shape ()), ``infer`` or ``decode`` returned, as a NumPy array on the host."""
 
     def sync(self) -> None:
-        """Return once all work that ``step`` and ``infer`` began is finished."""
+        """Return once all work that ``step``, ``infer`` and ``decode`` began is finished."""
 
     def path(self) -> dict[str, str]:
         """How it runs, for the report: ``{"kernel": "scan", "compiled": "jit"}``, say."""

@@ -27,26 +27,49 @@ SCHEMA = TASKS / "task.schema.json"
 CELLS = ("rnn", "lstm", "gru", "gru_reset_before")
 GATES = {"rnn": 1, "lstm": 4, "gru": 3, "gru_reset_before": 3}
 DTYPES = ("float32", "float64")
+WIRINGS = ("encoder", "encoder_decoder", "decoder")
+PAD, BOS, EOS = 0, 1, 2  # of a decoder's tokens: padding, begin and end of a sequence
 
 
 @dataclass(frozen=True)
 class Model:
-    """The network: [embedding ->] one recurrent layer -> linear head."""
+    """The network: an encoder, a decoder, or both, of stacked recurrent layers, and a linear head."""
 
     cell: str  # one of CELLS
+    wiring: str  # one of WIRINGS
     inputs: str  # "features" or "tokens"
-    features: int  # I of feature inputs; 0 for tokens
+    features: int  # I of feature inputs; F of the feature vector of a "decoder"; 0 for tokens
     vocabulary: int  # V; 0 for features
-    embedding: int  # E; 0 for features
+    embedding: int  # E, of the encoder's and the decoder's tokens; 0 where there are none
     hidden: int  # H
+    layers: int  # L, of the encoder and of the decoder
+    bidirectional: bool  # whether the encoder's layers run both ways
+    dropout: float  # p, between the encoder's layers; 0 for none
+    ragged: bool  # whether sequences have lengths of their own
     outputs: int  # O; V for a language model
     head: str  # "final" or "every"
-    loss: str  # "squared_error" or "cross_entropy"
+    loss: str  # "squared_error", "cross_entropy" or "binary_cross_entropy"
+    generates: bool  # whether it can go on by itself: ``decode``
 
     @property
     def input_width(self) -> int:
-        """I: the width of x_t as the cell sees it."""
+        """I: the width of x_t as the first layer of the encoder sees it."""
         return self.embedding if self.inputs == "tokens" else self.features
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        """The directions of the encoder's layers; D of them."""
+        return ("fwd", "bwd") if self.bidirectional else ("fwd",)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What the state of one layer is made of."""
+        return ("h", "c") if self.cell == "lstm" else ("h",)
+
+    @property
+    def width(self) -> int:
+        """D*H: the width of the hidden states that the head reads."""
+        return len(self.directions) * self.hidden
 
 
 @dataclass(frozen=True)
@@ -85,7 +108,8 @@ class Task:
     name: str
     size: str
     batch: int  # B
-    length: int  # T
+    length: int  # T, of the inputs; the longest where they are ragged
+    target_length: int  # S, of a decoder's tokens; 0 without a decoder
     model: Model
     training: Training
     schedule: Schedule
@@ -125,19 +149,7 @@ def load(
     source = dict(sources[source_name])
     if length is not None and length < 2:
         raise UserError(f"--length: expected an integer of at least 2, got {length}.")
-    vocabulary = source.get("vocabulary", 0)
-    fixed = raw["model"]
-    model = Model(
-        cell=cell,
-        inputs=fixed["inputs"],
-        features=fixed.get("features", 0),
-        vocabulary=vocabulary,
-        embedding=sized.get("embedding", 0),
-        hidden=sized["hidden"],
-        outputs=fixed.get("outputs", vocabulary),
-        head=fixed["head"],
-        loss=fixed["loss"],
-    )
+    model = _model(raw["model"], cell, sized, source)
     settings = raw["training"]
     training = Training(
         optimiser=settings["optimiser"],
@@ -148,12 +160,19 @@ def load(
         stateful=settings["stateful"],
     )
     schedule = Schedule(sized["steps"], sized["evaluate_every"], sized["held_out_batches"])
-    _cross_check(model, schedule, path, size, source_name)
+    _cross_check(model, training, path, size, source_name)
+    if schedule.steps % schedule.every:
+        raise UserError(
+            f"{path}: sizes.{size}.evaluate_every: expected a divisor of steps = {schedule.steps}, "
+            f"got {schedule.every}."
+        )
+    length = length or sized["length"]
     return Task(
         name=raw["name"],
         size=size,
         batch=sized["batch"],
-        length=length or sized["length"],
+        length=length,
+        target_length=_target_length(model, length, sized, path, size),
         model=model,
         training=training,
         schedule=schedule,
@@ -210,22 +229,70 @@ def _choose(what: str, name: str | None, valid: list[str], path: Path) -> str:
     return name
 
 
-def _cross_check(model: Model, schedule: Schedule, path: Path, size: str, source: str) -> None:
-    """What the schema cannot say: tokens need a vocabulary and an embedding; training ends in a look."""
-    if schedule.steps % schedule.every:
-        raise UserError(
-            f"{path}: sizes.{size}.evaluate_every: expected a divisor of steps = {schedule.steps}, "
-            f"got {schedule.every}."
-        )
-    if model.inputs == "tokens" and not (model.vocabulary and model.embedding):
-        raise UserError(
-            f"{path}: inputs are tokens: expected data.{source}.vocabulary and "
-            f"sizes.{size}.embedding, got {model.vocabulary} and {model.embedding}."
-        )
-    if model.inputs == "features" and not model.features:
-        raise UserError(f"{path}: inputs are features: expected model.features, got none.")
-    if not model.outputs:
-        raise UserError(f"{path}: expected model.outputs, got none.")
+def _model(fixed: dict[str, Any], cell: str, sized: dict[str, Any], source: dict[str, Any]) -> Model:
+    """The model of a task file's ``[model]``, at a size, on a data source."""
+    vocabulary = source.get("vocabulary", 0)
+    return Model(
+        cell=cell,
+        wiring=fixed.get("wiring", "encoder"),
+        inputs=fixed["inputs"],
+        features=fixed.get("features", 0),
+        vocabulary=vocabulary,
+        embedding=sized.get("embedding", 0),
+        hidden=sized["hidden"],
+        layers=sized.get("layers", 1),
+        bidirectional=sized.get("bidirectional", False),
+        dropout=float(sized.get("dropout", 0)),
+        ragged=fixed.get("ragged", False),
+        outputs=source.get("outputs", fixed.get("outputs", vocabulary)),
+        head=fixed["head"],
+        loss=fixed["loss"],
+        generates=fixed.get("generates", False),
+    )
+
+
+def _target_length(model: Model, length: int, sized: dict[str, Any], path: Path, size: str) -> int:
+    """S: of an encoder-decoder the size's own, of a lone decoder T. Raises UserError where it is missing."""
+    if model.wiring == "encoder":
+        return 0
+    if model.wiring == "decoder":
+        return length
+    if "target_length" not in sized:
+        raise UserError(f"{path}: expected sizes.{size}.target_length for a decoder, got none.")
+    return int(sized["target_length"])
+
+
+def _cross_check(model: Model, training: Training, path: Path, size: str, source: str) -> None:
+    """What the schema cannot say: which keys need which, and which cannot stand together. Raises UserError."""
+    decoder = model.wiring != "encoder"
+    tokens = model.inputs == "tokens"
+    rules = [
+        (tokens and not model.vocabulary, f"inputs are tokens: expected data.{source}.vocabulary, got none"),
+        ((tokens or decoder) and not model.embedding, f"tokens: expected sizes.{size}.embedding, got none"),
+        (not tokens and not model.features, "inputs are features: expected model.features, got none"),
+        (not model.outputs, "expected model.outputs, got none"),
+        (model.wiring == "encoder_decoder" and not tokens, "an encoder_decoder reads tokens"),
+        (model.wiring == "decoder" and tokens, "a decoder alone starts from features"),
+        (decoder and (model.head, model.loss) != ("every", "cross_entropy"),
+         'a decoder has head = "every" and loss = "cross_entropy"'),
+        (decoder and not model.generates, "a decoder has generates = true"),
+        (decoder and model.outputs <= EOS + 1,
+         f"a decoder has outputs of more than {EOS + 1}: {PAD} pads, {BOS} begins, {EOS} ends a sequence"),
+        (decoder and (model.bidirectional or model.dropout > 0),
+         "bidirectional layers and dropout are for wiring = \"encoder\""),
+        (decoder and training.stateful, "a state that is carried is for wiring = \"encoder\""),
+        (training.stateful and (model.bidirectional or model.ragged),
+         "a state that is carried cannot be bidirectional or ragged"),
+        (model.ragged and model.wiring == "encoder" and not tokens, "ragged inputs are tokens"),
+        (model.dropout > 0 and model.layers == 1, "dropout is between layers: expected layers of 2 or more"),
+        (model.generates and not decoder
+         and (model.head, model.bidirectional, model.ragged, model.outputs)
+         != ("every", False, False, model.vocabulary),
+         "an encoder that generates reads tokens one way, predicts the next at every step, and is not ragged"),
+    ]  # fmt: skip
+    for broken, rule in rules:
+        if broken:
+            raise UserError(f"{path}: size {size}, data {source}: {rule}.")
 
 
 def _explain(path: Path, error: Any) -> str:

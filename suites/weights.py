@@ -13,16 +13,21 @@ Shapes = dict[str, tuple[int, ...]]
 
 def shapes(model: Model) -> Shapes:
     """The parameters of the model, in canonical order, with their shapes."""
-    G, H, I, O = GATES[model.cell], model.hidden, model.input_width, model.outputs  # noqa: E741
+    H, E, O = model.hidden, model.embedding, model.outputs  # noqa: E741
     found: Shapes = {}
     if model.inputs == "tokens":
-        found["embed"] = (model.vocabulary, model.embedding)
-    found["encoder.0.fwd.W_xh"] = (I, G * H)
-    found["encoder.0.fwd.W_hh"] = (H, G * H)
-    found["encoder.0.fwd.b_h"] = (G * H,)
-    if model.cell == "gru":
-        found["encoder.0.fwd.b_hn"] = (H,)
-    found["head.W_hq"] = (H, O)
+        found["embed"] = (model.vocabulary, E)
+    if model.wiring != "decoder":
+        for k in range(model.layers):
+            for direction in model.directions:
+                found |= _layer(model, f"encoder.{k}.{direction}", model.input_width if k == 0 else model.width)
+    else:
+        found |= {"bridge.W_xh": (model.features, H), "bridge.b_h": (H,)}
+    if model.wiring != "encoder":
+        found["decoder.embed"] = (O, E)
+        for k in range(model.layers):
+            found |= _layer(model, f"decoder.{k}.fwd", E if k == 0 else H)
+    found["head.W_hq"] = (model.width, O)
     found["head.b_q"] = (O,)
     return found
 
@@ -42,19 +47,36 @@ def initial(task: Task, seed: int, scale: float = 1.0) -> Arrays:
 
 
 def carry(task: Task, seed: int | None) -> Arrays:
-    """The initial state [B, H]: zeros where ``seed`` is None, else U(-1/2, 1/2), float32."""
-    shape = (task.batch, task.model.hidden)
-    parts = ("h", "c") if task.model.cell == "lstm" else ("h",)
+    """The initial state, [B, H] a part: zeros where ``seed`` is None, else U(-1/2, 1/2), float32.
+
+    A decoder alone starts from its features: it has none.
+    """
+    model, shape = task.model, (task.batch, task.model.hidden)
+    names = [
+        f"encoder.{k}.{direction}.{part}"
+        for k in range(0 if model.wiring == "decoder" else model.layers)
+        for direction in model.directions
+        for part in model.parts
+    ]
     if seed is None:
-        return {f"encoder.0.fwd.{part}": np.zeros(shape, np.float32) for part in parts}
+        return {name: np.zeros(shape, np.float32) for name in names}
     return {
-        f"encoder.0.fwd.{part}": seeds.uniform(
-            seeds.generator(seed, task.name, "carry", part), -0.5, 0.5, shape
-        ).astype(np.float32)
-        for part in parts
+        name: seeds.uniform(seeds.generator(seed, task.name, "carry", name), -0.5, 0.5, shape).astype(
+            np.float32
+        )
+        for name in names
     }
 
 
 def cast(arrays: Arrays, dtype: str) -> Arrays:
     """The same numbers in ``dtype``."""
     return {name: array.astype(dtype) for name, array in arrays.items()}
+
+
+def _layer(model: Model, name: str, width: int) -> Shapes:
+    """One layer in one direction, ``width`` its inputs'."""
+    G, H = GATES[model.cell], model.hidden
+    found: Shapes = {f"{name}.W_xh": (width, G * H), f"{name}.W_hh": (H, G * H), f"{name}.b_h": (G * H,)}
+    if model.cell == "gru":
+        found[f"{name}.b_hn"] = (H,)
+    return found

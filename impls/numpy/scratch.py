@@ -13,6 +13,8 @@ parameters, and returns the gradients of x and of the old state.
 
 import numpy as np
 
+from suites.spec import BOS
+
 from . import training
 
 
@@ -141,73 +143,227 @@ CELLS = {
 }
 
 
-# --- the recurrence over time
+# --- the recurrence over time; ``valid`` [B, T] is False in padding, or None
 
 
-def unroll(cell, xs, state, p):
-    """Every h [B, T, H], the final state, and a cache for each step."""
-    hs, caches = [], []
-    for t in range(xs.shape[1]):
-        state, cache = cell(xs[:, t], state, p)
-        hs.append(state[0])
-        caches.append(cache)
+def unroll(cell, xs, state, p, valid=None, reverse=False):
+    """Every h [B, T, H], the final state, and a cache for each step.
+
+    In padding a state stays as it is, and h counts as zero.
+    """
+    T = xs.shape[1]
+    hs, caches = [None] * T, [None] * T
+    for t in reversed(range(T)) if reverse else range(T):
+        new, caches[t] = cell(xs[:, t], state, p)
+        if valid is None:
+            state, hs[t] = new, new[0]
+        else:
+            v = valid[:, t, None]  # [B, 1]
+            state = tuple(np.where(v, after, before) for after, before in zip(new, state, strict=True))
+            hs[t] = np.where(v, new[0], 0)
     return np.stack(hs, axis=1), state, caches
 
 
-def unroll_backward(cell_backward, dhs, caches, state, p):
+def unroll_backward(cell_backward, dhs, caches, dfinal, p, valid=None, reverse=False):
     """Backpropagation through time: gradients of xs [B, T, I], of the initial state, of p."""
+    T = len(caches)
     d = {name: np.zeros_like(value) for name, value in p.items()}
-    dstate = tuple(np.zeros_like(part) for part in state)
-    dxs = []
-    for t in reversed(range(len(caches))):
-        dstate = (dstate[0] + dhs[:, t], *dstate[1:])
-        dx, dstate = cell_backward(dstate, caches[t], p, d)
-        dxs.append(dx)
-    return np.stack(dxs[::-1], axis=1), dstate, d
+    dstate, dxs = dfinal, [None] * T
+    for t in range(T) if reverse else reversed(range(T)):
+        dh = dhs[:, t]
+        if valid is None:
+            dxs[t], dstate = cell_backward((dstate[0] + dh, *dstate[1:]), caches[t], p, d)
+        else:
+            v = valid[:, t, None]  # [B, 1]
+            dnew = tuple(np.where(v, part, 0) for part in (dstate[0] + dh, *dstate[1:]))
+            kept = tuple(np.where(v, 0, part) for part in dstate)  # goes past the step
+            dxs[t], dold = cell_backward(dnew, caches[t], p, d)
+            dstate = tuple(a + b for a, b in zip(dold, kept, strict=True))
+    return np.stack(dxs, axis=1), dstate, d
 
 
-# --- the model: [embedding ->] recurrent layer -> linear head
+# --- the stack of layers, its name "encoder" or "decoder"
 
 
-def layer(params, name="encoder.0.fwd"):
-    """The parameters of one layer, without its name before theirs."""
+def layer(params, name):
+    """The parameters of one layer in one direction, without its name before theirs."""
     prefix = name + "."
     return {key[len(prefix) :]: value for key, value in params.items() if key.startswith(prefix)}
 
 
-def forward(params, inputs, state, model):
-    """logits [B, O] or [B, T, O], every h [B, T, H], the final state, and the caches."""
-    xs = params["embed"][inputs] if model.inputs == "tokens" else inputs  # [B, T, I]
+def directions(name, model):
+    """The directions of a stack: a decoder goes forward only."""
+    return model.directions if name == "encoder" else ("fwd",)
+
+
+def stack(params, name, xs, state, valid, masks, model):
+    """Every h of the top layer [B, T, D*H], the final state of each layer, and the caches."""
     cell, _ = CELLS[model.cell]
-    hs, final, caches = unroll(cell, xs, state, layer(params))
-    read = hs[:, -1] if model.head == "final" else hs
-    logits = read @ params["head.W_hq"] + params["head.b_q"]
-    return logits, hs, final, caches
+    final, caches = {}, {}
+    for k in range(model.layers):
+        if k > 0 and masks is not None:
+            xs = xs * masks[k - 1] / (1 - model.dropout)
+        both = []
+        for direction in directions(name, model):
+            at = f"{name}.{k}.{direction}"
+            hs, final[at], caches[at] = unroll(
+                cell, xs, state[at], layer(params, at), valid, reverse=direction == "bwd"
+            )
+            both.append(hs)
+        xs = np.concatenate(both, axis=2)  # [B, T, D*H]
+    return xs, final, caches
 
 
-def backward(params, inputs, hs, caches, dlogits, state, model):
-    """Gradients of the parameters, of the initial state, and of xs [B, T, I]."""
+def stack_backward(params, name, dhs, dfinal, caches, valid, masks, model):
+    """Gradients of the parameters, of the stack's input [B, T, I], of each initial state.
+
+    ``dhs`` is the gradient of every h of the top layer, ``dfinal`` of the final states.
+    """
     _, cell_backward = CELLS[model.cell]
-    W_hq = params["head.W_hq"]
-    dhs = np.zeros_like(hs)
+    grads, dstate = {}, {}
+    for k in reversed(range(model.layers)):
+        dxs = 0
+        both = np.split(dhs, len(directions(name, model)), axis=2)
+        for direction, dh in zip(directions(name, model), both, strict=True):
+            at = f"{name}.{k}.{direction}"
+            dx, dstate[at], d = unroll_backward(
+                cell_backward, dh, caches[at], dfinal[at], layer(params, at), valid, reverse=direction == "bwd"
+            )
+            dxs = dxs + dx
+            grads |= {f"{at}.{key}": value for key, value in d.items()}
+        if k > 0 and masks is not None:
+            dxs = dxs * masks[k - 1] / (1 - model.dropout)
+        dhs = dxs
+    return grads, dhs, {at: dstate[at] for at in dfinal}
+
+
+# --- the model: [embedding ->] encoder [-> decoder] -> head
+
+
+def within(lengths, steps):
+    """valid [B, T]: which steps are within the lengths [B]; None where all are."""
+    return None if lengths is None else np.arange(steps) < lengths[:, None]
+
+
+def bridge(params, inputs, model):
+    """The first state of a lone decoder: every h = tanh(inputs W_xh + b_h), every c = 0."""
+    h = np.tanh(inputs @ params["bridge.W_xh"] + params["bridge.b_h"])  # [B, H]
+    first = (h, np.zeros_like(h)) if model.cell == "lstm" else (h,)
+    return {f"decoder.{k}.fwd": first for k in range(model.layers)}
+
+
+def handed_over(final):
+    """The decoder's first state: the encoder's final one, layer by layer."""
+    return {at.replace("encoder", "decoder"): parts for at, parts in final.items()}
+
+
+def encode(params, batch, state, model):
+    """Every h of the encoder's top layer, its final state, and the caches."""
+    xs = params["embed"][batch.inputs] if model.inputs == "tokens" else batch.inputs  # [B, T, I]
+    return stack(params, "encoder", xs, state, within(batch.lengths, xs.shape[1]), batch.masks, model)
+
+
+def decode(params, tokens, state, valid, model):
+    """Every h of the decoder's top layer over the tokens [B, S], its final state, and the caches."""
+    return stack(params, "decoder", params["decoder.embed"][tokens], state, valid, None, model)
+
+
+def head(params, hidden, final, model):
+    """logits [B, O] or [B, T, O], and what they were read from."""
     if model.head == "final":
-        dhs[:, -1] = dlogits @ W_hq.T
-        read = hs[:, -1]
+        at = f"encoder.{model.layers - 1}"
+        read = np.concatenate([final[f"{at}.{direction}"][0] for direction in model.directions], axis=1)
     else:
-        dhs += dlogits @ W_hq.T
-        read = hs
-    H, O = W_hq.shape  # noqa: E741
-    flat = dlogits.reshape(-1, O)
-    dxs, dstate, d = unroll_backward(cell_backward, dhs, caches, state, layer(params))
-    grads = {f"encoder.0.fwd.{name}": value for name, value in d.items()}
-    grads["head.W_hq"] = read.reshape(-1, H).T @ flat
-    grads["head.b_q"] = flat.sum(axis=0)
+        read = hidden["encoder" if model.wiring == "encoder" else "decoder"]
+    return read @ params["head.W_hq"] + params["head.b_q"], read
+
+
+def forward(params, batch, state, model):
+    """logits, every h of each stack, all final states, and the caches."""
+    hidden, final, caches = {}, {}, {}
+    if model.wiring != "decoder":
+        hidden["encoder"], final, caches = encode(params, batch, state, model)
+    if model.wiring != "encoder":
+        first = bridge(params, batch.inputs, model) if model.wiring == "decoder" else handed_over(final)
+        valid = within(batch.target_lengths, batch.decoder_inputs.shape[1])
+        hidden["decoder"], last, more = decode(params, batch.decoder_inputs, first, valid, model)
+        final, caches = final | last, caches | more
+    logits, caches["head"] = head(params, hidden, final, model)
+    return logits, hidden, final, caches
+
+
+def backward(params, batch, caches, dlogits, state, final, model):
+    """Gradients of the parameters, of the initial state, and of the inputs (features only)."""
+    read, O = caches["head"], dlogits.shape[-1]  # noqa: E741
+    dread = dlogits @ params["head.W_hq"].T
+    grads = {
+        "head.W_hq": read.reshape(-1, read.shape[-1]).T @ dlogits.reshape(-1, O),
+        "head.b_q": dlogits.reshape(-1, O).sum(axis=0),
+    }
+    dfinal = {at: tuple(np.zeros_like(part) for part in parts) for at, parts in final.items()}
+    encoded = {at: parts for at, parts in dfinal.items() if at.startswith("encoder")}
+    if model.wiring != "encoder":
+        decoded = {at: parts for at, parts in dfinal.items() if at.startswith("decoder")}
+        valid = within(batch.target_lengths, dread.shape[1])
+        more, dxs, dfirst = stack_backward(params, "decoder", dread, decoded, caches, valid, None, model)
+        grads |= more
+        grads["decoder.embed"] = embed_backward(params["decoder.embed"], batch.decoder_inputs, dxs)
+        if model.wiring == "decoder":
+            more, dinputs = bridge_backward(params, batch.inputs, dfirst)
+            return grads | more, {}, dinputs
+        encoded = {at.replace("decoder", "encoder"): parts for at, parts in dfirst.items()}
+    valid = within(batch.lengths, batch.inputs.shape[1])
+    dhs = np.zeros((*batch.inputs.shape[:2], model.width), dread.dtype)
+    if model.wiring == "encoder" and model.head == "every":
+        dhs = dread
+    elif model.wiring == "encoder":
+        for direction, dh in zip(model.directions, np.split(dread, len(model.directions), axis=1), strict=True):
+            at = f"encoder.{model.layers - 1}.{direction}"
+            encoded[at] = (dh, *encoded[at][1:])
+    more, dxs, dstate = stack_backward(params, "encoder", dhs, encoded, caches, valid, batch.masks, model)
+    grads |= more
     if model.inputs == "tokens":
-        grads["embed"] = np.zeros_like(params["embed"])
-        np.add.at(grads["embed"], inputs, dxs)  # add: a token may come more than once
+        grads["embed"] = embed_backward(params["embed"], batch.inputs, dxs)
     return grads, dstate, dxs
+
+
+def embed_backward(embed, tokens, dxs):
+    """The gradient of an embedding: rows are added, for a token may come more than once."""
+    d = np.zeros_like(embed)
+    np.add.at(d, tokens, dxs)
+    return d
+
+
+def bridge_backward(params, inputs, dfirst):
+    """Gradients of the bridge and of the features; its h goes to every layer."""
+    h = np.tanh(inputs @ params["bridge.W_xh"] + params["bridge.b_h"])
+    da = sum(parts[0] for parts in dfirst.values()) * (1 - h * h)  # [B, H]
+    grads = {"bridge.W_xh": inputs.T @ da, "bridge.b_h": da.sum(axis=0)}
+    return grads, da @ params["bridge.W_xh"].T
+
+
+# --- decoding, token by token
+
+
+def start(params, batch, state, model):
+    """The token that is read first [B], and the state that it meets."""
+    if model.wiring == "encoder":  # a language model: all of the prompt but its last token
+        _, final, _ = encode(params, batch._replace(inputs=batch.inputs[:, :-1]), state, model)
+        return batch.inputs[:, -1], final
+    if model.wiring == "decoder":
+        first = bridge(params, batch.inputs, model)
+    else:
+        first = handed_over(encode(params, batch, state, model)[1])
+    return np.full(len(batch.inputs), BOS), first
+
+
+def advance(params, tokens, state, model):
+    """logits [B, O] after the tokens [B], and the new state."""
+    name, embed = ("encoder", "embed") if model.wiring == "encoder" else ("decoder", "decoder.embed")
+    hs, state, _ = stack(params, name, params[embed][tokens][:, None], state, None, None, model)
+    return hs[:, 0] @ params["head.W_hq"] + params["head.b_q"], state
 
 
 def build(task, dtype, device):
     """See ``suites/interface.py``."""
-    return training.Trainer(task, dtype, device, forward, backward)
+    return training.Trainer(task, dtype, device, forward, backward, start, advance)

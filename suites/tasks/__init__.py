@@ -14,6 +14,7 @@ from itertools import islice
 
 import numpy as np
 
+from suites import seeds
 from suites.interface import Batch
 from suites.spec import Task
 
@@ -28,9 +29,16 @@ class Facts:
 
 
 def batches(task: Task, seed: int) -> Iterator[Batch]:
-    """Endless batches of the task; floats are float32, so every dtype starts from the same numbers."""
+    """Endless training batches; floats are float32, so every dtype starts from the same numbers.
+
+    Dropout's masks come with them: kept with probability 1 - p, drawn anew for each batch.
+    """
     made: Iterator[Batch] = importlib.import_module(f"suites.tasks.{task.name}.data").batches(task, seed)
-    return made
+    if task.model.dropout == 0:
+        return made
+    rng = seeds.generator(seed, task.name, "dropout")
+    shape = (task.model.layers - 1, task.batch, task.length, task.model.width)
+    return (batch._replace(masks=rng.random(shape) >= task.model.dropout) for batch in made)
 
 
 def held_out(task: Task, seed: int) -> Iterator[Batch]:
@@ -49,9 +57,5 @@ def facts(task: Task) -> Facts:
 
 
 def cast(batch: Batch, dtype: str) -> Batch:
-    """The batch with its floats in ``dtype``; tokens stay int32."""
-    tokens = batch.inputs.dtype == np.int32
-    return Batch(
-        inputs=batch.inputs if tokens else batch.inputs.astype(dtype),
-        targets=batch.targets if batch.targets.dtype == np.int32 else batch.targets.astype(dtype),
-    )
+    """The batch with its floats in ``dtype``; tokens, lengths and masks stay."""
+    return Batch(*(a.astype(dtype) if a is not None and a.dtype == np.float32 else a for a in batch))
