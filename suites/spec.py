@@ -205,6 +205,11 @@ def trained_size(task: str, data: str | None, default: str) -> str:
     return str(sources[_choose("data source", data, list(sources), path)].get("size", default))
 
 
+def sizes(task: str) -> list[str]:
+    """The sizes of the task, the gate's first."""
+    return list(read(_find(task))["sizes"])
+
+
 def data_names(task: str) -> list[str]:
     """The data sources of the task, the embedded default first."""
     return list(read(_find(task))["data"])
@@ -263,16 +268,16 @@ def _target_length(model: Model, length: int, sized: dict[str, Any], path: Path,
 
 
 def _cross_check(model: Model, training: Training, path: Path, size: str, source: str) -> None:
-    """What the schema cannot say: which keys need which, and which cannot stand together. Raises UserError."""
+    """What the schema cannot say: which keys need which, which cannot stand together. Raises UserError."""
     decoder = model.wiring != "encoder"
     tokens = model.inputs == "tokens"
     rules = [
+        (model.wiring == "encoder_decoder" and not tokens, "an encoder_decoder reads tokens"),
+        (model.wiring == "decoder" and tokens, "a decoder alone starts from features"),
         (tokens and not model.vocabulary, f"inputs are tokens: expected data.{source}.vocabulary, got none"),
         ((tokens or decoder) and not model.embedding, f"tokens: expected sizes.{size}.embedding, got none"),
         (not tokens and not model.features, "inputs are features: expected model.features, got none"),
         (not model.outputs, "expected model.outputs, got none"),
-        (model.wiring == "encoder_decoder" and not tokens, "an encoder_decoder reads tokens"),
-        (model.wiring == "decoder" and tokens, "a decoder alone starts from features"),
         (decoder and (model.head, model.loss) != ("every", "cross_entropy"),
          'a decoder has head = "every" and loss = "cross_entropy"'),
         (decoder and not model.generates, "a decoder has generates = true"),
@@ -288,7 +293,7 @@ def _cross_check(model: Model, training: Training, path: Path, size: str, source
         (model.generates and not decoder
          and (model.head, model.bidirectional, model.ragged, model.outputs)
          != ("every", False, False, model.vocabulary),
-         "an encoder that generates reads tokens one way, predicts the next at every step, and is not ragged"),
+         "an encoder that generates reads tokens one way, predicts the next at every step, is not ragged"),
     ]  # fmt: skip
     for broken, rule in rules:
         if broken:

@@ -14,7 +14,7 @@ from suites import implementations, seeds, spec, tasks, weights
 from suites.interface import Array, Arrays, Batch, Implementation
 from suites.parity.comparator import error
 from suites.parity.tolerances import roundoff
-from suites.spec import CELLS, DTYPES, GATES, Task
+from suites.spec import CELLS, DTYPES, GATES, Model, Task
 from suites.tasks import fetch
 
 FEW = 8  # units of roundoff: what another order of summation may cost
@@ -56,7 +56,7 @@ def test_the_implementation_runs_as_the_concatenation_does(dtype: str) -> None:
     params = weights.cast(weights.initial(task, 0), dtype)
     batch = tasks.cast(next(tasks.batches(task, 0)), dtype)
     carry = weights.cast(weights.carry(task, 0), dtype)
-    hs = built(task, params, dtype).forward(batch, carry)["hidden.encoder.0.fwd"]
+    hs = built(task, params, dtype).forward(batch, carry)["hidden.encoder"]
     h = carry["encoder.0.fwd.h"]
     for t in range(task.length):
         h = np.tanh(side_by_side(batch.inputs[:, t], h, params) + params["encoder.0.fwd.b_h"])
@@ -91,26 +91,32 @@ def test_the_targets_of_machin_are_achine(tmp_path: Path, monkeypatch: pytest.Mo
 # D2L 10.1, 10.2: the number of parameters
 
 
-def count(task: Task) -> int:
-    return sum(math.prod(shape) for shape in weights.shapes(task.model).values())
+def count(model: Model) -> int:
+    return sum(math.prod(shape) for shape in weights.shapes(model).values())
 
 
-@pytest.mark.parametrize("size", ["tiny", "small", "paper"])
 @pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize("name", ["adding", "char_lm"])
-def test_the_parameters_are_as_many_as_the_formula_says(name: str, cell: str, size: str) -> None:
-    """G (I H + H^2 + H) in the layer, H more for b_hn, H O + O in the head, V E in the embedding."""
-    task = spec.load(name, cell=cell, size=size)
-    I, H, O = task.model.input_width, task.model.hidden, task.model.outputs  # noqa: E741
-    layer = GATES[cell] * (I * H + H * H + H) + (H if cell == "gru" else 0)
-    embedding = task.model.vocabulary * task.model.embedding
-    assert count(task) == layer + H * O + O + embedding
+@pytest.mark.parametrize("name", spec.names())
+def test_the_parameters_are_as_many_as_the_formula_says(name: str, cell: str) -> None:
+    """A layer in one direction: G (I H + H^2 + H), H more for b_hn; D H O + O in the head."""
+    for size in spec.sizes(name):
+        model = dataclasses.replace(spec.load(name, size=size).model, cell=cell)
+        H, E, O, L = model.hidden, model.embedding, model.outputs, model.layers  # noqa: E741
+        D = 2 if model.bidirectional else 1
+        b_hn = H if cell == "gru" else 0
+        first, other = (GATES[cell] * (I * H + H * H + H) + b_hn for I in (model.input_width, D * H))  # noqa: E741
+        encoder = D * (first + (L - 1) * other)
+        if model.wiring == "decoder":
+            encoder = model.features * H + H  # the bridge
+        if model.wiring != "encoder":
+            encoder += O * E + GATES[cell] * (E * H + H * H + H) + b_hn + (L - 1) * other
+        assert count(model) == model.vocabulary * E + encoder + D * H * O + O
 
 
 @pytest.mark.parametrize(("cell", "layer"), [("rnn", 16_768), ("lstm", 67_072), ("gru", 50_432)])
 def test_counts_by_hand_at_the_papers_size(cell: str, layer: int) -> None:
     """Adding at I = 2, H = 128: 128 (2 + 128 + 1) a gate; the head's 129; 128 of b_hn."""
-    assert count(spec.load("adding", cell=cell, size="paper")) == layer + 129
+    assert count(spec.load("adding", cell=cell, size="paper").model) == layer + 129
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -121,6 +127,47 @@ def test_the_parameter_count_does_not_grow_with_the_length(cell: str) -> None:
     impl = built(long, params, "float32")
     impl.step(impl.place(next(tasks.batches(long, 0))))  # the parameters of the one serve the other
     assert {name: w.shape for name, w in impl.dump().items()} == weights.shapes(short.model)
+
+
+# D2L 10.3: a deep narrow stack against a shallow wide one
+
+
+def test_a_deep_narrow_stack_has_fewer_parameters_than_a_shallow_wide_one() -> None:
+    """256 LSTM units over E = 64: 4 layers of 4 (64 + 64 + 1) 64, or one of 4 (64 + 256 + 1) 256."""
+    base = dataclasses.replace(spec.load("char_lm", cell="lstm", size="small").model, embedding=64)
+    deep, wide = (dataclasses.replace(base, layers=layers, hidden=H) for layers, H in ((4, 64), (1, 256)))
+    in_stack = {
+        model: sum(
+            math.prod(shape) for name, shape in weights.shapes(model).items() if name.startswith("encoder")
+        )
+        for model in (deep, wide)
+    }
+    assert in_stack[deep] == 4 * 4 * (64 + 64 + 1) * 64 == 132_096
+    assert in_stack[wide] == 4 * (64 + 256 + 1) * 256 == 328_704
+
+
+def test_a_layer_reads_the_states_of_the_layer_below() -> None:
+    """Two layers are the upper one run over the hidden states of the lower one."""
+    rng = seeds.generator(0, "textbook", "stack")
+    base = spec.load("adding", cell="gru")
+    deep = dataclasses.replace(base, model=dataclasses.replace(base.model, layers=2))
+    params, batch = weights.initial(deep, 0), next(tasks.batches(base, 0))
+    carry = weights.carry(deep, 0)
+    lower = built(base, {name: w for name, w in params.items() if ".1." not in name}, "float64")
+    hs = lower.forward(tasks.cast(batch, "float64"), carry)["hidden.encoder"]
+    over = dataclasses.replace(base, model=dataclasses.replace(base.model, features=base.model.hidden))
+    upper = built(over, renamed({name: w for name, w in params.items() if ".0." not in name}), "float64")
+    above = renamed({name: part for name, part in carry.items() if ".1." in name})
+    one_by_one = upper.forward(batch._replace(inputs=hs), above)["logits"]
+    at_once = built(deep, params, "float64").forward(tasks.cast(batch, "float64"), carry)["logits"]
+    assert error(one_by_one, at_once) <= FEW * roundoff("float64")
+    other = seeds.uniform(rng, -1, 1, hs.shape)
+    assert error(upper.forward(batch._replace(inputs=other), above)["logits"], at_once) > 0.01
+
+
+def renamed(arrays: Arrays) -> Arrays:
+    """The second layer's arrays as a first layer's."""
+    return {name.replace("encoder.1.", "encoder.0."): value for name, value in arrays.items()}
 
 
 # D2L 10.1.1: one step of an LSTM, by hand
@@ -161,6 +208,6 @@ def test_one_step_of_an_lstm_by_hand() -> None:
     limit = FEW * roundoff("float64")
     assert error(answer["final.encoder.0.fwd.c"], np.array([[c]])) <= limit
     assert error(answer["final.encoder.0.fwd.h"], np.array([[h]])) <= limit
-    assert error(answer["hidden.encoder.0.fwd"], np.array([[[h]]])) <= limit
+    assert error(answer["hidden.encoder"], np.array([[[h]]])) <= limit
     assert error(answer["logits"], np.array([[logit]])) <= limit
     assert (round(c, 6), round(h, 6)) == (0.58244, 0.327671)
