@@ -175,7 +175,10 @@ def launch(session: nox.Session, python: str, *command: str, gpu: bool = False) 
 
 @declare()
 def compare(session: nox.Session) -> None:
-    """The main job: prove all four equal on this CPU, time them, write the report."""
+    """The main job: prove all four equal on this CPU, time them, write the report (-- --full: every task)."""
+    if {"-h", "--help"} & set(session.posargs):
+        run(session, "numpy", "-m", "suites.bench", "--help", needs="reports")
+        return
     pythons: dict[str, str] = {}
     for framework in FRAMEWORKS:
         needs = "reports" if framework == "numpy" else framework

@@ -14,6 +14,9 @@ from reports.rows import Row
 from reports.tables import WHO, asked, who
 from results.record import Record
 
+# of two held-out values the better; of a metric that is not known here neither
+BETTER = {"squared error": "lower", "nats": "lower", "accuracy": "higher", "exact match": "higher"}
+
 
 def trained(rows: Sequence[Row]) -> pd.DataFrame:
     """A line a training: the final metrics beside the optimum and the baseline, or why there are none."""
@@ -47,7 +50,7 @@ def curves(rows: Sequence[Row]) -> pd.DataFrame:
                         "; ".join(" ".join(member[name] for name in WHO) for member, _ in members)
                     ),
                     "points": str(points["held_out"].index.size),
-                    "metric": escape(record["body"]["metric"]),
+                    "metric": _metric(record["body"]),
                     "held out": _apart(points["held_out"]),
                     "training loss": _apart(points["loss"]),
                 }
@@ -58,19 +61,35 @@ def curves(rows: Sequence[Row]) -> pd.DataFrame:
 def _cells(row: Row, record: Record) -> dict[str, str]:
     body = record["body"]
     if row.verdict:
-        return {"held out": f"untrained: {row.verdict}"}
+        return {"metric": NOTHING, "held out": f"untrained: {row.verdict}"}
     if record["status"] != "ok":
-        return {"held out": f"{record['status']}: {brief(record['reason'])}"}
-    best, reached = body["optimum"], body["curve"][-1]["held_out"]
+        return {"metric": NOTHING, "held out": f"{record['status']}: {brief(record['reason'])}"}
     return {
+        "metric": _metric(body),
         "held out": escape(", ".join(f"{name} {value:.4g}" for name, value in _ordered(body))),
-        "optimum": "unknown" if best is None else f"{best:.4g}",
-        "over optimum": f"{100 * (reached / best - 1):.2g} %" if best else NOTHING,
+        "optimum": "unknown" if body["optimum"] is None else f"{body['optimum']:.4g}",
+        "short of it": _short(body),
         "baseline": f"{body['baseline']:.4g}",
         "steps": str(body["curve"][-1]["step"]),
         "seconds": f"{body['seconds']:.3g}",
         "proven at": escape(row.proven_at) or NOTHING,
     }
+
+
+def _metric(body: dict[str, Any]) -> str:
+    """The unit of the task, and which way is better."""
+    better = BETTER.get(body["metric"])
+    return escape(body["metric"]) + (f", {better} is better" if better else "")
+
+
+def _short(body: dict[str, Any]) -> str:
+    """By how much of the optimum the last value is worse: negative where chance has it better."""
+    best, better = body["optimum"], BETTER.get(body["metric"])
+    if not best or better is None:
+        return NOTHING
+    reached = body["curve"][-1]["held_out"]
+    worse = reached - best if better == "lower" else best - reached
+    return f"{100 * worse / best:.2g} %"
 
 
 def _ordered(body: dict[str, Any]) -> list[tuple[str, float]]:

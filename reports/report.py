@@ -18,7 +18,8 @@ TIMED = """\
 ## What is timed, and what is not
 
 - **Timed**: a training step (forward, backward, clip, optimiser) and inference (the logits from a zero \
-state), the batch already on the device. Every sample ends in the implementation's own `sync()`.
+state), the batch already on the device; where a task generates, greedy decoding. Every sample ends in the \
+implementation's own `sync()`.
 - **Not timed**: making or loading the data, moving it to the device or back. Import, build and the first \
 step (tracing, compilation) are stated apart; memory is a run of its own.
 - **A row is timed only after its parity gate has passed**: it computes what the float64 oracle computes.
@@ -29,9 +30,12 @@ How to read the numbers:
 a fresh process; the order of the implementations changes from pass to pass.
 - Intervals are 95 % percentile bootstrap intervals: passes are resampled, and rounds within each; for few \
 passes they are widened by Student's t. No more digits are printed than the interval supports.
-- "x GEMM floor" is the time over that of only the matrix products that the cell cannot do without, at \
-its shapes, paired by block. "x fastest" is paired by pass. Where its interval contains 1 it says *not \
-separable*. Nothing is compared across specs, dtypes, devices, numbers of threads or machines.
+- "tokens/s" counts the steps of the sequences, those of the decoder too, and no padding; in decoding, the \
+tokens chosen.
+- "x GEMM floor" is the time over that of only the matrix products that the model cannot do without, at \
+its shapes, paired by block; of ragged sequences, those of their mean length. "x fastest" is paired by \
+pass. Where its interval contains 1 it says *not separable*. Nothing is compared across specs, dtypes, \
+devices, numbers of threads or machines.
 - *noisy*: the samples' interquartile range exceeds 10 % of their median.
 """
 
@@ -45,16 +49,16 @@ LEVELS = (
     "Rows that deviate or are void are left out."
 )
 QUALITY = (
-    "Trained to the steps that the spec states, from the same weights over the same batches; the metric is "
-    "that of held-out data. *Optimum*: the best that any model can expect; *baseline*: an answer that knows "
-    "the mean, or how often each character comes, and no more. Seconds hold the making of batches, and are "
-    "no timing."
+    "Trained to the steps that the spec states, from the same weights over the same batches; the metrics are "
+    "those of held-out data, the task's own first. *Optimum*: the best of it that any model can expect; "
+    "*short of it*: by how much of that the row is worse; *baseline*: an answer that knows the mean, or how "
+    "often each answer comes, and no more. Seconds hold the making of batches, and are no timing."
 )
 CURVES = (
     "The same training by several rows: over the points that all have, the largest difference between "
     "two of them, in brackets its share of their mean."
 )
-KINDS = {"train": "Training", "infer": "Inference"}
+KINDS = {"train": "Training", "infer": "Inference", "decode": "Greedy decoding"}
 
 
 def render(records: Iterable[Record], damaged: Sequence[Damaged] = (), name: str = "") -> str:
@@ -99,11 +103,13 @@ def _data(rows: Sequence[Row]) -> str:
 def _section(number: int, rows: Sequence[Row]) -> list[str]:
     """One machine."""
     parts = [f"## Machine {number}: {_machine(rows[0])}", table(tables.measured(rows))]
-    matrix = tables.parity_matrix(rows)
-    if matrix.empty:
-        parts.append("### Parity\n\nNo row was put to the gate on this machine.")
+    matrices = tables.parity_matrices(rows)
+    if matrices:
+        parts += ["### Parity", PARITY]
     else:
-        parts += ["### Parity", PARITY, table(matrix)]
+        parts.append("### Parity\n\nNo row was put to the gate on this machine.")
+    for task, matrix in matrices.items():
+        parts += [f"#### Parity: {escape(task)}", table(matrix)]
     errors = tables.level_errors(rows)
     if not errors.empty:
         parts += ["### Error per level", LEVELS, table(errors)]
@@ -127,6 +133,8 @@ def _section(number: int, rows: Sequence[Row]) -> list[str]:
 def _throughput(what: str, title: str, rows: Sequence[Row]) -> list[str]:
     parts = []
     for group in speed.groups(rows):
+        if what == "decode" and not group.generates:
+            continue
         timed = speed.timings(group, what)
         frame = speed.throughput(group, what, timed)
         parts += [f"#### {title}: {group.title}", table(frame), speed.fastest(timed)]

@@ -6,6 +6,7 @@ import functools
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -22,6 +23,7 @@ PHASES = {
     "build_s": "build",
     "first_step_s": "first step",
     "first_infer_s": "first inference",
+    "first_decode_s": "first decoding",
 }
 COMPARED = ("task", "cell", "size", "data", "dtype", "device", "seed")
 MILLI = 1e3
@@ -29,7 +31,7 @@ MILLI = 1e3
 
 @dataclass(frozen=True)
 class Timing:
-    """One kind of work ("train" or "infer") of one row, pass by pass."""
+    """One kind of work ("train", "infer" or "decode") of one row, pass by pass."""
 
     row: Row
     records: tuple[Record, ...]
@@ -64,11 +66,15 @@ class Group:
     threads: str
 
     @property
+    def generates(self) -> bool:
+        """Whether decoding was asked of the rows."""
+        return bool(self.rows[0].any["spec"]["model"].get("generates"))
+
+    @property
     def title(self) -> str:
         """The question in words."""
         row = self.rows[0]
-        model = row.any["spec"]["model"]
-        shape = f"B = {row.any['spec']['batch']}, T = {row['length']}, H = {model.get('hidden', '?')}"
+        shape = _shape(row.any["spec"])
         seed = "" if row["seed"] == "0" else f", seed {row['seed']}"
         parts = (
             row["task"],
@@ -79,6 +85,20 @@ class Group:
             row["device"],
         )
         return escape(f"{', '.join(parts)}, threads: {self.threads}")
+
+
+def _shape(spec: Mapping[str, Any]) -> str:
+    """``B = 64, T = 18, S = 11, H = 128, L = 2, both ways, ragged``: what differs from the plainest said."""
+    model = spec["model"]
+    found = [f"B = {spec['batch']}", f"T = {spec['length']}"]
+    if model.get("wiring") == "encoder_decoder":
+        found.append(f"S = {spec.get('target_length', '?')}")
+    found.append(f"H = {model.get('hidden', '?')}")
+    if model.get("layers", 1) > 1:
+        found.append(f"L = {model['layers']}")
+    found += ["both ways"] if model.get("bidirectional") else []
+    found += ["ragged"] if model.get("ragged") else []
+    return ", ".join(found)
 
 
 def groups(rows: Sequence[Row]) -> list[Group]:
@@ -157,7 +177,7 @@ def startup(rows: Sequence[Row]) -> pd.DataFrame:
         if row.verdict or not records:
             continue
         phases = pd.DataFrame([record["body"]["phases"] for record in records]).median()
-        times = {f"{name}, s": f"{phases[key]:.3g}" for key, name in PHASES.items()}
+        times = {f"{name}, s": f"{phases[key]:.3g}" for key, name in PHASES.items() if key in phases}
         lines.append({**asked(row), **who(row), **times, "passes": str(len(records))})
     return pd.DataFrame(lines)
 
@@ -176,7 +196,7 @@ def _timed_line(item: Timing, first: Timing, what: str) -> dict[str, str]:
     step = item.step
     value, low, high = (MILLI * x for x in (step.value, step.low, step.high))
     places = statistics.decimals(value, low, high)
-    tokens = item.records[0]["body"]["tokens_per_step"]
+    tokens = item.records[0]["body"]["tokens_per_decode" if what == "decode" else "tokens_per_step"]
     rates = (tokens / step.value, tokens / step.high, tokens / step.low)
     return {
         **_who(item.row),

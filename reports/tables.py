@@ -62,14 +62,18 @@ def measured(rows: Sequence[Row]) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def parity_matrix(rows: Sequence[Row]) -> pd.DataFrame:
-    """Implementation x variant against task/cell/dtype."""
+def parity_matrices(rows: Sequence[Row]) -> dict[str, pd.DataFrame]:
+    """By task: implementation x variant against cell/dtype."""
+    tried: dict[str, list[tuple[Row, Record]]] = {}
+    for row in rows:
+        if row.parity is not None:
+            tried.setdefault(row["task"], []).append((row, row.parity))
+    return {task: _parity_matrix(members) for task, members in sorted(tried.items())}
 
-    def column(row: Row) -> str:
-        return escape(f"{row['task']}/{row['cell']}/{row['dtype']}")
 
-    tried = [(row, row.parity) for row in rows if row.parity is not None]
-    return _pivot([{**who(row), "case": column(row)} for row, _ in tried], tried, parity_cell)
+def _parity_matrix(tried: Sequence[tuple[Row, Record]]) -> pd.DataFrame:
+    cells = [{**who(row), "case": escape(f"{row['cell']}/{row['dtype']}")} for row, _ in tried]
+    return _pivot(cells, tried, parity_cell)
 
 
 def parity_cell(tried: Sequence[tuple[Row, Record]]) -> str:

@@ -20,7 +20,9 @@ def shapes(model: Model) -> Shapes:
     if model.wiring != "decoder":
         for k in range(model.layers):
             for direction in model.directions:
-                found |= _layer(model, f"encoder.{k}.{direction}", model.input_width if k == 0 else model.width)
+                found |= _layer(
+                    model, f"encoder.{k}.{direction}", model.input_width if k == 0 else model.width
+                )
     else:
         found |= {"bridge.W_xh": (model.features, H), "bridge.b_h": (H,)}
     if model.wiring != "encoder":

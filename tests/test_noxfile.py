@@ -184,6 +184,17 @@ def test_failed_rows_are_reported_mistakes_are_not(
     assert any("-m reports --records elsewhere" in command for command in session.commands) is reported
 
 
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_help_of_the_main_job_measures_nothing(
+    noxfile: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flag: str
+) -> None:
+    session = Recorder(tmp_path)
+    session.posargs = ["--full", flag]
+    monkeypatch.setattr(noxfile, "interpreter", lambda *_: "python")
+    noxfile.compare(session)
+    assert session.commands == ["python -m suites.bench --help"]
+
+
 # Workflows and README
 
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax.nn import sigmoid
 
 from suites.interface import Implementation
-from suites.spec import Task
+from suites.spec import BOS, Task
 
 from . import training
 
@@ -75,38 +75,137 @@ CELLS = {
 }
 
 
-# --- the recurrence over time
+# --- the recurrence over time; ``valid`` [B, T] is False in padding, or None
 
 
-def unroll(cell, xs, state, p):
-    """Every h [B, T, H] and the final state."""
+def unroll(cell, xs, state, p, valid=None, reverse=False):
+    """Every h [B, T, H] and the final state.
 
-    def step(state, x):
-        state = cell(x, state, p)
-        return state, state[0]
+    In padding a state stays as it is, and h counts as zero.
+    """
 
-    final, hs = jax.lax.scan(step, state, xs.swapaxes(0, 1))  # scan runs over the first axis
+    def step(state, now):
+        x, v = now
+        new = cell(x, state, p)
+        if v is None:
+            return new, new[0]
+        v = v[:, None]  # [B, 1]
+        kept = tuple(jnp.where(v, after, before) for after, before in zip(new, state, strict=True))
+        return kept, jnp.where(v, new[0], 0)
+
+    # scan runs over the first axis; a None has no leaf, and reaches every step as None
+    by_time = jax.tree.map(lambda array: array.swapaxes(0, 1), (xs, valid))
+    final, hs = jax.lax.scan(step, state, by_time, reverse=reverse)
     return hs.swapaxes(0, 1), final
 
 
-# --- the model: [embedding ->] recurrent layer -> linear head
+# --- the stack of layers, its name "encoder" or "decoder"
 
 
-def layer(params, name="encoder.0.fwd"):
-    """The parameters of one layer, without its name before theirs."""
+def layer(params, name):
+    """The parameters of one layer in one direction, without its name before theirs."""
     prefix = name + "."
     return {key[len(prefix) :]: value for key, value in params.items() if key.startswith(prefix)}
 
 
-def forward(params, inputs, state, model):
-    """logits [B, O] or [B, T, O], every h [B, T, H], and the final state."""
-    xs = params["embed"][inputs] if model.inputs == "tokens" else inputs  # [B, T, I]
-    hs, final = unroll(CELLS[model.cell], xs, state, layer(params))
-    read = hs[:, -1] if model.head == "final" else hs
-    logits = read @ params["head.W_hq"] + params["head.b_q"]
-    return logits, hs, final
+def directions(name, model):
+    """The directions of a stack: a decoder goes forward only."""
+    return model.directions if name == "encoder" else ("fwd",)
+
+
+def stack(params, name, xs, state, valid, masks, model):
+    """Every h of the top layer [B, T, D*H] and the final state of each layer."""
+    cell, final = CELLS[model.cell], {}
+    for k in range(model.layers):
+        if k > 0 and masks is not None:
+            xs = xs * masks[k - 1] / (1 - model.dropout)
+        both = []
+        for direction in directions(name, model):
+            at = f"{name}.{k}.{direction}"
+            hs, final[at] = unroll(
+                cell, xs, state[at], layer(params, at), valid, reverse=direction == "bwd"
+            )
+            both.append(hs)
+        xs = jnp.concatenate(both, axis=2)  # [B, T, D*H]
+    return xs, final
+
+
+# --- the model: [embedding ->] encoder [-> decoder] -> head
+
+
+def within(lengths, steps):
+    """valid [B, T]: which steps are within the lengths [B]; None where all are."""
+    return None if lengths is None else jnp.arange(steps) < lengths[:, None]
+
+
+def bridge(params, inputs, model):
+    """The first state of a lone decoder: every h = tanh(inputs W_xh + b_h), every c = 0."""
+    h = jnp.tanh(inputs @ params["bridge.W_xh"] + params["bridge.b_h"])  # [B, H]
+    first = (h, jnp.zeros_like(h)) if model.cell == "lstm" else (h,)
+    return {f"decoder.{k}.fwd": first for k in range(model.layers)}
+
+
+def handed_over(final):
+    """The decoder's first state: the encoder's final one, layer by layer."""
+    return {at.replace("encoder", "decoder"): parts for at, parts in final.items()}
+
+
+def encode(params, batch, state, model):
+    """Every h of the encoder's top layer and its final state."""
+    xs = params["embed"][batch.inputs] if model.inputs == "tokens" else batch.inputs  # [B, T, I]
+    return stack(params, "encoder", xs, state, within(batch.lengths, xs.shape[1]), batch.masks, model)
+
+
+def decode(params, tokens, state, valid, model):
+    """Every h of the decoder's top layer over the tokens [B, S] and its final state."""
+    return stack(params, "decoder", params["decoder.embed"][tokens], state, valid, None, model)
+
+
+def head(params, hidden, final, model):
+    """logits [B, O] or [B, T, O]."""
+    if model.head == "final":
+        at = f"encoder.{model.layers - 1}"
+        read = jnp.concatenate([final[f"{at}.{direction}"][0] for direction in model.directions], axis=1)
+    else:
+        read = hidden["encoder" if model.wiring == "encoder" else "decoder"]
+    return read @ params["head.W_hq"] + params["head.b_q"]
+
+
+def forward(params, batch, state, model):
+    """logits, every h of each stack, and all final states."""
+    hidden, final = {}, {}
+    if model.wiring != "decoder":
+        hidden["encoder"], final = encode(params, batch, state, model)
+    if model.wiring != "encoder":
+        first = bridge(params, batch.inputs, model) if model.wiring == "decoder" else handed_over(final)
+        valid = within(batch.target_lengths, batch.decoder_inputs.shape[1])
+        hidden["decoder"], last = decode(params, batch.decoder_inputs, first, valid, model)
+        final = final | last
+    return head(params, hidden, final, model), hidden, final
+
+
+# --- decoding, token by token
+
+
+def start(params, batch, state, model):
+    """The token that is read first [B], and the state that it meets."""
+    if model.wiring == "encoder":  # a language model: all of the prompt but its last token
+        _, final = encode(params, batch._replace(inputs=batch.inputs[:, :-1]), state, model)
+        return batch.inputs[:, -1], final
+    if model.wiring == "decoder":
+        first = bridge(params, batch.inputs, model)
+    else:
+        first = handed_over(encode(params, batch, state, model)[1])
+    return jnp.full(len(batch.inputs), BOS, jnp.int32), first
+
+
+def advance(params, tokens, state, model):
+    """logits [B, O] after the tokens [B], and the new state."""
+    name, embed = ("encoder", "embed") if model.wiring == "encoder" else ("decoder", "decoder.embed")
+    hs, state = stack(params, name, params[embed][tokens][:, None], state, None, None, model)
+    return hs[:, 0] @ params["head.W_hq"] + params["head.b_q"], state
 
 
 def build(task: Task, dtype: str, device: str) -> Implementation:
     """See ``suites/interface.py``."""
-    return training.Trainer(task, dtype, device, forward, kernel="lax.scan")
+    return training.Trainer(task, dtype, device, forward, start, advance, kernel="lax.scan")

@@ -227,7 +227,13 @@ def stack_backward(params, name, dhs, dfinal, caches, valid, masks, model):
         for direction, dh in zip(directions(name, model), both, strict=True):
             at = f"{name}.{k}.{direction}"
             dx, dstate[at], d = unroll_backward(
-                cell_backward, dh, caches[at], dfinal[at], layer(params, at), valid, reverse=direction == "bwd"
+                cell_backward,
+                dh,
+                caches[at],
+                dfinal[at],
+                layer(params, at),
+                valid,
+                reverse=direction == "bwd",
             )
             dxs = dxs + dx
             grads |= {f"{at}.{key}": value for key, value in d.items()}
@@ -317,7 +323,9 @@ def backward(params, batch, caches, dlogits, state, final, model):
     if model.wiring == "encoder" and model.head == "every":
         dhs = dread
     elif model.wiring == "encoder":
-        for direction, dh in zip(model.directions, np.split(dread, len(model.directions), axis=1), strict=True):
+        for direction, dh in zip(
+            model.directions, np.split(dread, len(model.directions), axis=1), strict=True
+        ):
             at = f"encoder.{model.layers - 1}.{direction}"
             encoded[at] = (dh, *encoded[at][1:])
     more, dxs, dstate = stack_backward(params, "encoder", dhs, encoded, caches, valid, batch.masks, model)

@@ -198,9 +198,7 @@ class Trainer:
     def _value_and_grad(self, batch, state):
         logits, _, final, caches = self._forward(self.params, batch, state, self.model)
         loss, dlogits = self._loss(logits, batch.targets, self._valid(batch))
-        grads, dstate, dinputs = self._backward(
-            self.params, batch, caches, dlogits, state, final, self.model
-        )
+        grads, dstate, dinputs = self._backward(self.params, batch, caches, dlogits, state, final, self.model)
         return loss, grads, dstate, dinputs, final
 
     def _valid(self, batch):

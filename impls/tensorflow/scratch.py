@@ -12,7 +12,7 @@ A cell returns its new state.
 import tensorflow as tf
 
 from suites.interface import Implementation
-from suites.spec import GATES, Task
+from suites.spec import BOS, GATES, Task
 
 from . import training
 from .device import find
@@ -78,43 +78,169 @@ CELLS = {
 }
 
 
-# --- the recurrence over time
+# --- the recurrence over time; ``valid`` [B, T] is False in padding, or None
 
 
-def unroll(cell, xs, state, p):
-    """Every h [B, T, H] and the final state."""
+def unroll(cell, xs, state, p, valid=None, reverse=False):
+    """Every h [B, T, H], and the final state.
+
+    In padding a state stays as it is, and h counts as zero.
+    """
     T = xs.shape[1]
     # Arrays, not slices of xs: the gradient of xs[:, t] is all of xs, at every t.
     x = tf.TensorArray(xs.dtype, T).unstack(tf.transpose(xs, [1, 0, 2]))
     hs = tf.TensorArray(xs.dtype, T)
-    for t in tf.range(T):
-        state = cell(x.read(t), state, p)
-        hs = hs.write(t, state[0])
+    for t in tf.range(T - 1, -1, -1) if reverse else tf.range(T):
+        new = cell(x.read(t), state, p)
+        if valid is None:
+            state, hs = new, hs.write(t, new[0])
+        else:
+            v = valid[:, t, None]  # [B, 1]
+            state = tuple(tf.where(v, after, before) for after, before in zip(new, state, strict=True))
+            hs = hs.write(t, tf.where(v, new[0], tf.zeros_like(new[0])))
     return tf.transpose(hs.stack(), [1, 0, 2]), state
 
 
-# --- the model: [embedding ->] recurrent layer -> linear head
+# --- the stack of layers, its name "encoder" or "decoder"
 
 
-def layer(params, name="encoder.0.fwd"):
-    """The parameters of one layer, without its name before theirs."""
+def layer(params, name):
+    """The parameters of one layer in one direction, without its name before theirs."""
     prefix = name + "."
     return {key[len(prefix) :]: value for key, value in params.items() if key.startswith(prefix)}
 
 
-def forward(params, inputs, state, model):
-    """logits [B, O] or [B, T, O], every h [B, T, H], and the final state."""
-    params = {name: tf.convert_to_tensor(w) for name, w in params.items()}  # read once, not in the loop
-    xs = tf.gather(params["embed"], inputs) if model.inputs == "tokens" else inputs  # [B, T, I]
-    hs, final = unroll(CELLS[model.cell], xs, state, layer(params))
-    read = hs[:, -1] if model.head == "final" else hs
-    logits = tf.tensordot(read, params["head.W_hq"], 1) + params["head.b_q"]
-    return logits, hs, final
+def directions(name, model):
+    """The directions of a stack: a decoder goes forward only."""
+    return model.directions if name == "encoder" else ("fwd",)
 
 
-def weight(*shape, dtype):
-    """A parameter that waits for ``load``."""
-    return tf.Variable(tf.zeros(shape, dtype))
+def stack(params, name, xs, state, valid, masks, model):
+    """Every h of the top layer [B, T, D*H], and the final state of each layer."""
+    final = {}
+    for k in range(model.layers):
+        if k > 0 and masks is not None:
+            xs = xs * tf.cast(masks[k - 1], xs.dtype) / (1 - model.dropout)
+        both = []
+        for direction in directions(name, model):
+            at = f"{name}.{k}.{direction}"
+            hs, final[at] = unroll(
+                CELLS[model.cell], xs, state[at], layer(params, at), valid, reverse=direction == "bwd"
+            )
+            both.append(hs)
+        xs = tf.concat(both, axis=2)  # [B, T, D*H]
+    return xs, final
+
+
+# --- the model: [embedding ->] encoder [-> decoder] -> head
+
+
+def within(lengths, steps):
+    """valid [B, T]: which steps are within the lengths [B]; None where all are."""
+    return None if lengths is None else tf.sequence_mask(lengths, steps)
+
+
+def bridge(params, inputs, model):
+    """The first state of a lone decoder: every h = tanh(inputs W_xh + b_h), every c = 0."""
+    h = tf.tanh(inputs @ params["bridge.W_xh"] + params["bridge.b_h"])  # [B, H]
+    first = (h, tf.zeros_like(h)) if model.cell == "lstm" else (h,)
+    return {f"decoder.{k}.fwd": first for k in range(model.layers)}
+
+
+def handed_over(final):
+    """The decoder's first state: the encoder's final one, layer by layer."""
+    return {at.replace("encoder", "decoder"): parts for at, parts in final.items()}
+
+
+def encode(params, batch, state, model):
+    """Every h of the encoder's top layer, and its final state."""
+    tokens = model.inputs == "tokens"
+    xs = tf.gather(params["embed"], batch.inputs) if tokens else batch.inputs  # [B, T, I]
+    return stack(params, "encoder", xs, state, within(batch.lengths, xs.shape[1]), batch.masks, model)
+
+
+def decode(params, tokens, state, valid, model):
+    """Every h of the decoder's top layer over the tokens [B, S], and its final state."""
+    xs = tf.gather(params["decoder.embed"], tokens)  # [B, S, E]
+    return stack(params, "decoder", xs, state, valid, None, model)
+
+
+def head(params, hidden, final, model):
+    """logits [B, O] or [B, T, O]."""
+    if model.head == "final":
+        at = f"encoder.{model.layers - 1}"
+        read = tf.concat([final[f"{at}.{direction}"][0] for direction in model.directions], axis=1)
+    else:
+        read = hidden["encoder" if model.wiring == "encoder" else "decoder"]
+    return tf.tensordot(read, params["head.W_hq"], 1) + params["head.b_q"]
+
+
+def forward(params, batch, state, model):
+    """logits, every h of each stack, and all final states."""
+    hidden, final = {}, {}
+    if model.wiring != "decoder":
+        hidden["encoder"], final = encode(params, batch, state, model)
+    if model.wiring != "encoder":
+        first = bridge(params, batch.inputs, model) if model.wiring == "decoder" else handed_over(final)
+        valid = within(batch.target_lengths, batch.decoder_inputs.shape[1])
+        hidden["decoder"], last = decode(params, batch.decoder_inputs, first, valid, model)
+        final = final | last
+    return head(params, hidden, final, model), hidden, final
+
+
+# --- decoding, token by token
+
+
+def start(params, batch, state, model):
+    """The token that is read first [B], and the state that it meets."""
+    if model.wiring == "encoder":  # a language model: all of the prompt but its last token
+        _, final = encode(params, batch._replace(inputs=batch.inputs[:, :-1]), state, model)
+        return batch.inputs[:, -1], final
+    if model.wiring == "decoder":
+        first = bridge(params, batch.inputs, model)
+    else:
+        first = handed_over(encode(params, batch, state, model)[1])
+    return tf.fill(batch.inputs.shape[:1], tf.constant(BOS, tf.int64)), first
+
+
+def advance(params, tokens, state, model):
+    """logits [B, O] after the tokens [B], and the new state."""
+    name, embed = ("encoder", "embed") if model.wiring == "encoder" else ("decoder", "decoder.embed")
+    xs = tf.gather(params[embed], tokens)[:, None]  # [B, 1, E]
+    hs, state = stack(params, name, xs, state, None, None, model)
+    return hs[:, 0] @ params["head.W_hq"] + params["head.b_q"], state
+
+
+# --- the parameters
+
+
+def shapes(model):
+    """The parameters of the model, with their shapes."""
+    H, E, O = model.hidden, model.embedding, model.outputs  # noqa: E741
+    found = {"head.W_hq": (model.width, O), "head.b_q": (O,)}
+    if model.inputs == "tokens":
+        found["embed"] = (model.vocabulary, E)
+    if model.wiring == "decoder":
+        found |= {"bridge.W_xh": (model.features, H), "bridge.b_h": (H,)}
+    else:
+        found |= stack_shapes("encoder", model.input_width, model)
+    if model.wiring != "encoder":
+        found |= {"decoder.embed": (O, E)} | stack_shapes("decoder", E, model)
+    return found
+
+
+def stack_shapes(name, I, model):  # noqa: E741
+    """The parameters of one stack, which reads [B, T, I]."""
+    G, H = GATES[model.cell], model.hidden
+    found = {}
+    for k in range(model.layers):
+        for direction in directions(name, model):
+            at = f"{name}.{k}.{direction}"
+            found |= {f"{at}.W_xh": (I, G * H), f"{at}.W_hh": (H, G * H), f"{at}.b_h": (G * H,)}
+            if model.cell == "gru":
+                found[f"{at}.b_hn"] = (H,)
+        I = model.width  # noqa: E741
+    return found
 
 
 class Network(tf.Module):
@@ -125,22 +251,19 @@ class Network(tf.Module):
     def __init__(self, model, dtype):
         super().__init__()
         self.model = model
-        G, H, I, O = GATES[model.cell], model.hidden, model.input_width, model.outputs  # noqa: E741
-        self.params = {
-            "encoder.0.fwd.W_xh": weight(I, G * H, dtype=dtype),
-            "encoder.0.fwd.W_hh": weight(H, G * H, dtype=dtype),
-            "encoder.0.fwd.b_h": weight(G * H, dtype=dtype),
-            "head.W_hq": weight(H, O, dtype=dtype),
-            "head.b_q": weight(O, dtype=dtype),
-        }
-        if model.inputs == "tokens":
-            self.params["embed"] = weight(model.vocabulary, model.embedding, dtype=dtype)
-        if model.cell == "gru":
-            self.params["encoder.0.fwd.b_hn"] = weight(H, dtype=dtype)
+        self.params = {name: tf.Variable(tf.zeros(shape, dtype)) for name, shape in shapes(model).items()}
 
-    def __call__(self, inputs, state):
-        """logits [B, O] or [B, T, O], every h [B, T, H], and the final state."""
-        return forward(self.params, inputs, state, self.model)
+    def __call__(self, batch, state):
+        """logits, every h of each stack, and all final states."""
+        return forward(self._read(), batch, state, self.model)
+
+    def start(self, batch, state):
+        """The token that is read first [B], and the state that it meets."""
+        return start(self._read(), batch, state, self.model)
+
+    def advance(self, tokens, state):
+        """logits [B, O] after the tokens [B], and the new state."""
+        return advance(self._read(), tokens, state, self.model)
 
     def to_canonical(self, named):
         """Arrays under the names of ``params``, as they are: the names are canonical."""
@@ -153,6 +276,9 @@ class Network(tf.Module):
     def trained(self, grads):
         """The gradients that the optimiser sees: all of them."""
         return grads
+
+    def _read(self):
+        return {name: tf.convert_to_tensor(w) for name, w in self.params.items()}  # once, not in the loop
 
 
 def build(task: Task, dtype: str, device: str) -> Implementation:

@@ -9,21 +9,49 @@ import numpy as np
 import tensorflow as tf
 
 from suites.interface import Array, Arrays, Batch
+from suites.spec import EOS, PAD
 
 from .device import find
 
 
-def squared_error(logits, targets):
-    """Mean of (logits - targets)^2 over all elements."""
-    return tf.reduce_mean(tf.square(logits - targets))
+def squared_error(logits, targets, valid=None):
+    """Mean of (logits - targets)^2 over all valid elements."""
+    return mean(tf.square(logits - targets), valid)
 
 
-def cross_entropy(logits, targets):
-    """Mean of -log softmax(logits)[target] in nats."""
-    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits))
+def cross_entropy(logits, targets, valid=None):
+    """Mean of -log softmax(logits)[target] over all valid elements in nats."""
+    return mean(tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)[..., None], valid)
 
 
-LOSSES = {"squared_error": squared_error, "cross_entropy": cross_entropy}
+def binary_cross_entropy(logits, targets, valid=None):
+    """Mean of -t log s(z) - (1 - t) log(1 - s(z)) over all valid elements in nats."""
+    return mean(tf.nn.sigmoid_cross_entropy_with_logits(targets, logits), valid)
+
+
+def mean(losses, valid):
+    """The mean of losses [B, ..., n] over valid steps [B, ...]."""
+    if valid is None:
+        return tf.reduce_mean(losses)
+    valid = valid[..., None]
+    count = tf.math.count_nonzero(valid, dtype=losses.dtype) * losses.shape[-1]
+    return tf.reduce_sum(tf.where(valid, losses, tf.zeros_like(losses))) / count
+
+
+LOSSES = {
+    "squared_error": squared_error,
+    "cross_entropy": cross_entropy,
+    "binary_cross_entropy": binary_cross_entropy,
+}
+
+
+def choose(logits, u, temperature):
+    """The next tokens [B] of logits [B, O]: the likeliest, or by the draws u [B] from the softmax."""
+    if u is None:
+        return tf.argmax(logits, axis=1)
+    p = tf.nn.softmax(logits / tf.cast(temperature, logits.dtype))
+    below = tf.cast(tf.cumsum(p, axis=1), u.dtype) <= u[:, None]
+    return tf.minimum(tf.math.count_nonzero(below, axis=1), logits.shape[1] - 1)
 
 
 def clip(grads, threshold):
@@ -67,9 +95,10 @@ OPTIMISERS = {"sgd": sgd, "adam": adam}
 class Trainer:
     """The contract of ``suites/interface.py``, around a network.
 
-    ``net(inputs, state)`` returns logits, every h and the final state; ``net.params``
-    are its variables, ``net.trained`` the gradients of them that count, and
-    ``net.to_canonical`` and ``net.from_canonical`` translate named arrays.
+    ``net(batch, state)`` returns logits, every h of each stack and all final states;
+    ``net.start`` and ``net.advance`` decode; ``net.params`` are its variables,
+    ``net.trained`` the gradients of them that count, and ``net.to_canonical`` and
+    ``net.from_canonical`` translate named arrays.
     """
 
     def __init__(self, task, dtype, device, net):
@@ -114,35 +143,41 @@ class Trainer:
     # what is computed
 
     def forward(self, batch: Batch, carry: Arrays) -> Arrays:
-        inputs, _ = self.place(batch)
-        logits, hs, final = self._forward(inputs, self._state(carry))
-        outputs = {"logits": self.fetch(logits), "hidden.encoder.0.fwd": self.fetch(hs)}
-        return outputs | self._named(final, "final.")
+        logits, hidden, final = self._forward(self.place(batch), self._state(carry))
+        arrays = {"logits": logits} | {f"hidden.{name}": hs for name, hs in hidden.items()}
+        return {name: self.fetch(value) for name, value in arrays.items()} | self._named(final, "final.")
 
     def loss(self, batch: Batch, carry: Arrays) -> float:
-        loss, *_ = self._gradients(*self.place(batch), self._state(carry))
+        loss, *_ = self._value_and_grad(self.place(batch), self._state(carry))
         return float(loss)
 
     def gradients(self, batch: Batch, carry: Arrays) -> Arrays:
-        _, own, dstate, dxs = self._gradients(*self.place(batch), self._state(carry))
+        _, own, dstate, dinputs, _ = self._value_and_grad(self.place(batch), self._state(carry))
         grads = self._canonical(own)
         if self.model.inputs == "features":
-            grads["inputs"] = self.fetch(dxs[0])
+            grads["inputs"] = self.fetch(dinputs)
         return grads | self._named(dstate, "carry.")
 
     # what is timed
 
-    def place(self, batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
-        return self._tensor(batch.inputs), self._tensor(batch.targets)
+    def place(self, batch: Batch) -> Batch:
+        return Batch(*(None if array is None else self._tensor(array) for array in batch))
 
-    def step(self, placed: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-        loss, final = self._step(*placed, self.state)
+    def step(self, placed: Batch) -> tf.Tensor:
+        loss, final = self._step(placed, self.state)
         if self.training.stateful:
             self.state = final
         return loss
 
-    def infer(self, placed: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-        return self._infer(placed[0])
+    def infer(self, placed: Batch) -> tf.Tensor:
+        return self._infer(placed)
+
+    def decode(
+        self, placed: Batch, steps: int, draws: Array | None = None, temperature: float = 1.0
+    ) -> tf.Tensor:
+        with tf.device(self.device):
+            u = None if draws is None else tf.constant(draws)
+            return self._decode(placed, tf.constant(steps), u, tf.constant(temperature, tf.float64))
 
     def fetch(self, value: tf.Tensor) -> Array:
         return np.array(value.numpy())  # a copy: value.numpy() may be a view of TensorFlow's memory
@@ -156,65 +191,92 @@ class Trainer:
     # what is compiled: traced once for each shape, inlined where one calls another
 
     @tf.function
-    def _forward(self, inputs, state):
+    def _forward(self, batch, state):
         with tf.device(self.device):
-            return self.net(inputs, state)
+            return self.net(batch, state)
 
     @tf.function
-    def _infer(self, inputs):
+    def _value_and_grad(self, batch, state):
+        watched = [state, batch.inputs if self.model.inputs == "features" else []]
         with tf.device(self.device):
-            return self._forward(inputs, self._zero_state(inputs.shape[0]))[0]
+            with tf.GradientTape() as tape:
+                tape.watch(watched)
+                logits, _, final = self.net(batch, state)
+                loss = self._loss(logits, batch.targets, self._valid(batch))
+            grads, (dstate, dinputs) = tape.gradient(loss, [self.params, watched])
+            # The gradient of an embedding is a list of rows; a token may come more than once.
+            grads = {name: tf.convert_to_tensor(g) for name, g in grads.items()}
+            return loss, self.net.trained(grads), dstate, dinputs, final
 
     @tf.function
-    def _gradients(self, inputs, targets, state):
-        features = [inputs] if self.model.inputs == "features" else []
-        with tf.device(self.device):
-            loss, grads, (dstate, dxs), _ = self._value_and_grad(inputs, targets, state, [state, features])
-            return loss, grads, dstate, dxs
-
-    @tf.function
-    def _step(self, inputs, targets, state):
+    def _step(self, batch, state):
         with tf.device(self.device):
             if not self.training.stateful:
-                state = self._zero_state(inputs.shape[0])
-            loss, grads, _, final = self._value_and_grad(inputs, targets, state, [])
+                state = self._zero_state(batch.inputs.shape[0])
+            loss, grads, _, _, final = self._value_and_grad(batch, state)
             grads = clip(grads, self.training.clip)
             step = self.steps.assign_add(1)
             self._update(self.params, grads, self.moments, step, self.training)
             return loss, final
 
+    @tf.function
+    def _infer(self, batch):
+        with tf.device(self.device):
+            return self._forward(batch._replace(masks=None), self._zero_state(batch.inputs.shape[0]))[0]
+
+    @tf.function
+    def _decode(self, batch, steps, draws, temperature):
+        with tf.device(self.device):
+            state = self._zero_state(batch.inputs.shape[0])
+            token, state = self.net.start(batch._replace(masks=None), state)
+            ended, tokens = tf.zeros_like(token, tf.bool), tf.TensorArray(token.dtype, steps)
+            for k in tf.range(steps):
+                logits, state = self.net.advance(token, state)
+                token = choose(logits, None if draws is None else draws[:, k], temperature)
+                if self.model.wiring != "encoder":
+                    token = tf.where(ended, tf.constant(PAD, token.dtype), token)
+                    ended |= token == EOS
+                tokens = tokens.write(k, token)
+            return tf.transpose(tokens.stack())
+
     # helpers
 
-    def _value_and_grad(self, inputs, targets, state, watched):
-        with tf.GradientTape() as tape:
-            tape.watch(watched)
-            logits, _, final = self.net(inputs, state)
-            loss = self._loss(logits, targets)
-        grads, dwatched = tape.gradient(loss, [self.params, watched])
-        # The gradient of an embedding is a list of rows; a token may come more than once.
-        grads = {name: tf.convert_to_tensor(g) for name, g in grads.items()}
-        return loss, self.net.trained(grads), dwatched, final
+    def _valid(self, batch):
+        """Which steps [B, T] the loss counts; None for all."""
+        if self.model.head == "final":
+            return None
+        lengths = batch.lengths if self.model.wiring == "encoder" else batch.target_lengths
+        return None if lengths is None else tf.sequence_mask(lengths, batch.targets.shape[1])
 
-    def _parts(self):
-        return ("h", "c") if self.model.cell == "lstm" else ("h",)
+    def _layers(self):
+        """The names of the layers whose initial state is given."""
+        layers = range(0 if self.model.wiring == "decoder" else self.model.layers)
+        return [f"encoder.{k}.{direction}" for k in layers for direction in self.model.directions]
 
     def _zero_state(self, batch=None):
         shape = (batch or self.task.batch, self.model.hidden)
         with tf.device(self.device):
-            return tuple(tf.zeros(shape, self.dtype) for _ in self._parts())
+            return {at: tuple(tf.zeros(shape, self.dtype) for _ in self.model.parts) for at in self._layers()}
 
     def _state(self, carry):
-        return tuple(self._tensor(carry[f"encoder.0.fwd.{part}"]) for part in self._parts())
+        return {
+            at: tuple(self._tensor(carry[f"{at}.{part}"]) for part in self.model.parts)
+            for at in self._layers()
+        }
 
     def _named(self, state, before):
-        names = (f"{before}encoder.0.fwd.{part}" for part in self._parts())
-        return {name: self.fetch(part) for name, part in zip(names, state, strict=True)}
+        return {
+            f"{before}{at}.{part}": self.fetch(value)
+            for at, values in state.items()
+            for part, value in zip(self.model.parts, values, strict=True)
+        }
 
     def _canonical(self, own):
         return self.net.to_canonical({name: self.fetch(value) for name, value in own.items()})
 
     def _tensor(self, array):
-        """On the device. Tokens as int64: int32 tensors stay on the host, even beside a GPU."""
-        dtype = np.int64 if np.issubdtype(array.dtype, np.integer) else self.dtype
+        """On the device: floats in the row's dtype, masks as they are, and tokens as int64,
+        for int32 tensors stay on the host, even beside a GPU."""
+        dtype = {"f": self.dtype, "i": np.int64, "b": np.bool_}[array.dtype.kind]
         with tf.device(self.device):
             return tf.constant(array.astype(dtype))

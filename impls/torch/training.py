@@ -4,24 +4,55 @@ The equations are those of ``suites/interface.py``. Inside, parameters, gradient
 and moments go by the network's own names; the network translates.
 """
 
+from functools import partial
+
 import numpy as np
 import torch
 from torch import nn
 
+from suites.interface import Batch
+from suites.spec import EOS, PAD
+
 from . import device as devices
 
 
-def squared_error(logits, targets):
-    """Mean of (logits - targets)^2 over all elements."""
-    return nn.functional.mse_loss(logits, targets)
+def squared_error(logits, targets, valid=None):
+    """Mean of (logits - targets)^2 over all valid elements."""
+    return mean(nn.functional.mse_loss, logits, targets, valid)
 
 
-def cross_entropy(logits, targets):
-    """Mean of -log softmax(logits)[target] in nats."""
-    return nn.functional.cross_entropy(logits.flatten(0, -2), targets.flatten())
+def cross_entropy(logits, targets, valid=None):
+    """Mean of -log softmax(logits)[target] over all valid elements in nats."""
+    return mean(nn.functional.cross_entropy, logits.flatten(0, -2), targets.flatten(), valid)
 
 
-LOSSES = {"squared_error": squared_error, "cross_entropy": cross_entropy}
+def binary_cross_entropy(logits, targets, valid=None):
+    """Mean of -t log s(z) - (1 - t) log(1 - s(z)) over all valid elements in nats."""
+    return mean(nn.functional.binary_cross_entropy_with_logits, logits, targets, valid)
+
+
+def mean(loss, logits, targets, valid):
+    """The mean of a loss over valid steps [B, T]; not losses[valid].mean(), which waits for a GPU."""
+    if valid is None:
+        return loss(logits, targets)
+    losses = loss(logits, targets, reduction="none").view(*valid.shape, -1)  # [B, T, n]
+    count = valid.sum() * losses.shape[-1]
+    return torch.where(valid[..., None], losses, 0).sum() / count
+
+
+LOSSES = {
+    "squared_error": squared_error,
+    "cross_entropy": cross_entropy,
+    "binary_cross_entropy": binary_cross_entropy,
+}
+
+
+def choose(logits, u, temperature):
+    """The next tokens [B] of logits [B, O]: the likeliest, or by the draws u [B] from the softmax."""
+    if u is None:
+        return logits.argmax(dim=1)
+    below = torch.cumsum(torch.softmax(logits / temperature, dim=1), dim=1) <= u[:, None]
+    return below.sum(dim=1).clamp(max=logits.shape[1] - 1)
 
 
 def clip(grads, threshold):
@@ -60,8 +91,8 @@ KERNELS = {
 class Trainer:
     """The contract of ``suites/interface.py``, around a network.
 
-    ``net(inputs, state)`` returns logits, every h and the final state;
-    ``net.to_canonical`` and ``net.from_canonical`` translate named tensors.
+    ``net(batch, state)`` returns logits, every h of each stack and all final states; ``net.start``
+    and ``net.advance`` decode; ``net.to_canonical`` and ``net.from_canonical`` translate named tensors.
     """
 
     def __init__(self, task, dtype, device, net):
@@ -98,67 +129,86 @@ class Trainer:
         return arrays
 
     def dump_carry(self):
-        return self._named(self.state, "")
+        return self._arrays(self._named(self.state, ""))
 
     # what is computed
 
     @torch.inference_mode()
     def forward(self, batch, carry):
         self.net.eval()
-        inputs, _ = self.place(batch)
-        logits, hs, final = self.net(inputs, self._state(carry))
-        arrays = self._arrays({"logits": logits, "hidden.encoder.0.fwd": hs})
-        return arrays | self._named(final, "final.")
+        logits, hidden, final = self.net(self.place(batch), self._state(carry))
+        arrays = {"logits": logits} | {f"hidden.{name}": hs for name, hs in hidden.items()}
+        return self._arrays(arrays | self._named(final, "final."))
 
     @torch.inference_mode()
     def loss(self, batch, carry):
         self.net.eval()
-        inputs, targets = self.place(batch)
-        logits, *_ = self.net(inputs, self._state(carry))
-        return self._loss(logits, targets).item()
+        placed = self.place(batch)
+        logits, *_ = self.net(placed, self._state(carry))
+        return self._loss(logits, placed.targets, self._valid(placed)).item()
 
     def gradients(self, batch, carry):
         self.net.train()
-        inputs, targets = self.place(batch)
-        state = self._state(carry)
-        leaves = [*self.params.values(), *(part.requires_grad_() for part in state)]
+        placed, state = self.place(batch), self._state(carry)
+        leaves = self._named(state, "carry.")
         if self.model.inputs == "features":
-            leaves.append(inputs.requires_grad_())
-        logits, *_ = self.net(inputs, state)
-        grads = torch.autograd.grad(self._loss(logits, targets), leaves)
-        n, parts = len(self.params), len(state)
-        dparams = dict(zip(self.params, grads[:n], strict=True))
-        arrays = self._arrays(self.net.to_canonical(dparams)) | self._named(grads[n : n + parts], "carry.")
-        if self.model.inputs == "features":
-            arrays["inputs"] = self.fetch(grads[-1])
-        return arrays
+            leaves["inputs"] = placed.inputs
+        for leaf in leaves.values():
+            leaf.requires_grad_()
+        logits, *_ = self.net(placed, state)
+        loss = self._loss(logits, placed.targets, self._valid(placed))
+        named = self.params | leaves
+        grads = dict(zip(named, torch.autograd.grad(loss, [*named.values()]), strict=True))
+        others = {name: grads.pop(name) for name in leaves}
+        return self._arrays(self.net.to_canonical(grads) | others)
 
     # what is timed
 
     def place(self, batch):
-        return self._tensor(batch.inputs), self._tensor(batch.targets)
+        return Batch(
+            inputs=self._tensor(batch.inputs),
+            targets=self._tensor(batch.targets),
+            lengths=self._lengths(batch.lengths),
+            decoder_inputs=self._tensor(batch.decoder_inputs),
+            target_lengths=self._lengths(batch.target_lengths),
+            masks=self._tensor(batch.masks),
+        )
 
     def step(self, placed):
         self.net.train()
-        inputs, targets = placed
-        state = self.state if self.training.stateful else self._zero_state(len(inputs))
+        state = self.state if self.training.stateful else self._zero_state(len(placed.inputs))
         self.optimiser.zero_grad()
-        logits, _, final = self.net(inputs, state)
-        loss = self._loss(logits, targets)
+        logits, _, final = self.net(placed, state)
+        loss = self._loss(logits, placed.targets, self._valid(placed))
         loss.backward()
         clip([w.grad for w in self.params.values()], self.training.clip)
         self.optimiser.step()
         self.steps += 1
         if self.training.stateful:
-            self.state = tuple(part.detach() for part in final)
+            self.state = {at: tuple(part.detach() for part in parts) for at, parts in final.items()}
         return loss.detach()
 
     @torch.inference_mode()
     def infer(self, placed):
         self.net.eval()
-        inputs, _ = placed
-        logits, *_ = self.net(inputs, self._zero_state(len(inputs)))
+        logits, *_ = self.net(placed._replace(masks=None), self._zero_state(len(placed.inputs)))
         return logits
+
+    @torch.inference_mode()
+    def decode(self, placed, steps, draws=None, temperature=1.0):
+        self.net.eval()
+        us = [None] * steps if draws is None else torch.tensor(draws, device=self.device).unbind(dim=1)
+        state = self._zero_state(len(placed.inputs))
+        token, state = self.net.start(placed._replace(masks=None), state)
+        ended, tokens = torch.zeros_like(token, dtype=torch.bool), []
+        for u in us:
+            logits, state = self.net.advance(token, state)
+            token = choose(logits, u, temperature)
+            if self.model.wiring != "encoder":
+                token = torch.where(ended, PAD, token)
+                ended = ended | (token == EOS)
+            tokens.append(token)
+        return torch.stack(tokens, dim=1)
 
     def fetch(self, value):
         return np.array(value.detach().cpu().numpy(), order="C")
@@ -170,15 +220,10 @@ class Trainer:
     def path(self):
         """Read off the graph that autograd records, so that a silent fallback shows."""
         self.net.train()
-        shape = (self.task.batch, 2)
-        if self.model.inputs == "tokens":
-            inputs = torch.zeros(shape, dtype=torch.long, device=self.device)
-        else:
-            inputs = torch.zeros(*shape, self.model.features, dtype=self.dtype, device=self.device)
-        logits, *_ = self.net(inputs, self._zero_state())
+        logits, *_ = self.net(self._two_steps(), self._zero_state())
         names = recorded(logits)
-        kernel = next((kernel for name, kernel in KERNELS.items() if name in names), self.net.kernel)
-        path = {"kernel": kernel, "compiled": "eager"}
+        path = self.net.path | {"compiled": "eager"}
+        path["kernel"] = next((kernel for name, kernel in KERNELS.items() if name in names), path["kernel"])
         if self.device.type == "cuda":
             full = all(flag.fp32_precision == "ieee" for flag in devices.FLOAT32.values())
             path["tf32"] = "off" if full else "on"
@@ -186,24 +231,62 @@ class Trainer:
 
     # helpers
 
-    def _parts(self):
-        return ("h", "c") if self.model.cell == "lstm" else ("h",)
+    def _two_steps(self):
+        """A placed batch of the form that the task's have, its sequences of two steps."""
+        model, B = self.model, self.task.batch
+        tokens = np.zeros((B, 2), np.int32)
+        lengths = np.full(B, 2) if model.ragged else None
+        if model.wiring == "decoder":
+            inputs = np.zeros((B, model.features))
+        else:
+            inputs = tokens if model.inputs == "tokens" else np.zeros((B, 2, model.features))
+        return self.place(Batch(inputs, tokens, lengths, tokens, lengths))
+
+    def _valid(self, batch):
+        """Which steps [B, T] the loss counts; None for all."""
+        if self.model.head == "final":
+            return None
+        lengths = batch.lengths if self.model.wiring == "encoder" else batch.target_lengths
+        if lengths is None:
+            return None
+        lengths = lengths.to(self.device, non_blocking=True)
+        return torch.arange(batch.targets.shape[1], device=self.device) < lengths[:, None]
+
+    def _layers(self):
+        """The names of the layers whose initial state is given."""
+        layers = range(0 if self.model.wiring == "decoder" else self.model.layers)
+        return [f"encoder.{k}.{direction}" for k in layers for direction in self.model.directions]
 
     def _zero_state(self, batch=None):
         shape = (batch or self.task.batch, self.model.hidden)
-        return tuple(torch.zeros(shape, dtype=self.dtype, device=self.device) for _ in self._parts())
+        zeros = partial(torch.zeros, shape, dtype=self.dtype, device=self.device)
+        return {at: tuple(zeros() for _ in self.model.parts) for at in self._layers()}
 
     def _state(self, carry):
-        return tuple(self._tensor(carry[f"encoder.0.fwd.{part}"]) for part in self._parts())
+        return {
+            at: tuple(self._tensor(carry[f"{at}.{part}"]) for part in self.model.parts)
+            for at in self._layers()
+        }
 
     def _named(self, state, before):
-        names = (f"{before}encoder.0.fwd.{part}" for part in self._parts())
-        return {name: self.fetch(part) for name, part in zip(names, state, strict=True)}
+        return {
+            f"{before}{at}.{part}": value
+            for at, values in state.items()
+            for part, value in zip(self.model.parts, values, strict=True)
+        }
 
     def _tensor(self, array):
         """A copy on the device: floats in the row's dtype, tokens as the int64 that losses take."""
-        dtype = torch.long if np.issubdtype(array.dtype, np.integer) else self.dtype
+        if array is None:
+            return None
+        dtype = {"f": self.dtype, "i": torch.long, "b": torch.bool}[array.dtype.kind]
         return torch.tensor(array, dtype=dtype, device=self.device)
+
+    def _lengths(self, array):
+        """A copy on the CPU, where pack_padded_sequence wants it; pinned, it goes to a GPU without a wait."""
+        if array is None:
+            return None
+        return torch.tensor(array, dtype=torch.long, pin_memory=self.device.type == "cuda")
 
     def _arrays(self, named, before=""):
         return {before + name: self.fetch(value) for name, value in named.items()}

@@ -1,7 +1,9 @@
 """Prove, then time: ``python -m suites.bench`` (``nox -s compare``, ``nox -s bench-<impl>-<device>``).
 
 With ``--python NAME=EXECUTABLE`` once for each implementation, all are compared;
-with ``--impl`` alone, that one is measured in this interpreter.
+with ``--impl`` alone, that one is measured in this interpreter. What is proven is what is
+timed: by default two tasks with two cells, which take a quarter of an hour on two cores;
+``--full`` takes every task and cell, ``--task`` and ``--cell`` select.
 """
 
 from __future__ import annotations
@@ -18,7 +20,16 @@ from suites.bench.environments import Environment, interpreters
 from suites.selection import Question
 
 SIZE = "small"
-CELLS = "lstm,gru"  # the default of a comparison on a laptop; --full takes them all
+TASKS = ("adding", "char_lm")  # the default of a comparison on a laptop; --full takes them all
+CELLS = ("lstm", "gru")  # likewise, where a task has them
+HELP = {  # in place of what selection says
+    "--task": f"task by name, or the path of a TOML file; {', '.join(TASKS)} by default, or who has --data",
+    "--cell": f"rnn, lstm, gru, gru_reset_before; {', '.join(CELLS)} by default",
+}
+EPILOG = (
+    "What is proven is what is timed. The default tasks and cells take a quarter of an hour on two cores; "
+    "--full takes them all."
+)
 PASSES = 3  # two leave an interval so wide that little is separable (reports/statistics.py)
 TIMEOUT_S = 600
 GATE_SIZE = "tiny"
@@ -41,9 +52,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """The options. Raises UserError for one that does not exist, with the nearest that does."""
-    parser = argparse.ArgumentParser(prog="python -m suites.bench", description=__doc__.splitlines()[0])
-    selection.add_options(parser.add_argument)
+    parser = argparse.ArgumentParser(
+        prog="python -m suites.bench", description=__doc__.splitlines()[0], epilog=EPILOG
+    )
     add = parser.add_argument
+    selection.add_options(lambda flag, **kept: add(flag, **kept | {"help": HELP.get(flag, kept["help"])}))
     add(
         "--python",
         action="append",
@@ -56,7 +69,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--blocks", type=positive, default=5, help="interleaved blocks in each group")
     add("--threads", type=positive, default=recording.usable_cores(), help="threads that a row may use")
     add("--timeout", type=positive, default=TIMEOUT_S, help="seconds after which a group is given up")
-    add("--full", action="store_true", help="every cell of the tasks, not only lstm and gru")
+    add("--full", action="store_true", help="every task and cell that no option selects from")
     add("--parity-only", action="store_true", help="prove, but do not time")
     return parsed(parser, arguments)
 
@@ -80,6 +93,7 @@ def positive(text: str) -> int:
 
 def measure(options: argparse.Namespace) -> int:
     """Check the options, prove every implementation, time what is proven."""
+    options = narrowed(options)
     environments, questions = rows(options)
     selection.check_data(questions)
     origins, unable = {}, []
@@ -103,6 +117,28 @@ def measure(options: argparse.Namespace) -> int:
     return summary(gate, unable, campaign)
 
 
+def narrowed(options: argparse.Namespace) -> argparse.Namespace:
+    """The options with the default tasks and cells where none is selected, and said so; ``--full``: as given.
+
+    Data select tasks too. Of the default cells those that every task has; all, where there are none.
+    """
+    if options.full:
+        return options
+    chosen = dict(vars(options))
+    if options.task is None and options.data is None:
+        chosen["task"] = ",".join(TASKS)
+    if options.cell is None:
+        tasks = dict.fromkeys(task for task, _ in selection.tasks_and_cells(chosen.get))
+        held = [cell for cell in CELLS if all(cell in spec.cells(task) for task in tasks)]
+        chosen["cell"] = ",".join(held) or None
+    added = [
+        f"--{name} {chosen[name]}" for name in ("task", "cell") if chosen[name] != getattr(options, name)
+    ]
+    if added:
+        print(f"The default choice: {' '.join(added)}. --full takes every task and cell.", flush=True)
+    return argparse.Namespace(**chosen)
+
+
 def rows(options: argparse.Namespace) -> tuple[dict[str, Environment], list[Question]]:
     """The environments by implementation, and the rows to time. Raises UserError."""
     pythons = interpreters(options.python)
@@ -122,8 +158,6 @@ def rows(options: argparse.Namespace) -> tuple[dict[str, Environment], list[Ques
     environments, questions = {}, []
     for impl, python in pythons.items():
         chosen = vars(options) | {"impl": impl}
-        if options.cell is None and not options.full:
-            chosen["cell"] = CELLS
         found = selection.questions(chosen.get, size=SIZE, dtypes=("float32",))
         environments[found[0].folder.name] = Environment(
             impl, python, options.device or "cpu", options.threads
@@ -148,7 +182,7 @@ def proof(options: argparse.Namespace, campaign: Campaign, name: str) -> int:
 
 
 def gate_options(options: argparse.Namespace) -> list[str]:
-    """What the gate is asked: the same rows at its own size, in both dtypes and every cell unless chosen."""
+    """What the gate is asked: the same rows at its own size, in both dtypes unless one is chosen."""
     found = []
     for name in ("variant", "task", "cell", "dtype", "data", "seed"):
         if getattr(options, name) is not None:

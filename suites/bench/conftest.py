@@ -9,12 +9,13 @@ import pytest
 from results.errors import UserError
 from suites import recording
 from suites.bench import group as groups
-from suites.conftest import QUESTIONS, option, selected
+from suites.conftest import option, selected
 from suites.interface import Unavailable
+from suites.selection import Question
 
 SIZE = "small"
 BLOCKS = 5
-WHAT = ("train", "floor_train", "infer", "floor_infer")
+QUESTION = pytest.StashKey[Question]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -31,25 +32,35 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Select the row, so that a wrong option ends the run at once."""
-    config.stash[QUESTIONS] = selected(config, size=SIZE, dtypes=("float32",))
+    try:
+        config.stash[QUESTION] = groups.only(selected(config, size=SIZE, dtypes=("float32",)))
+    except UserError as error:
+        raise pytest.UsageError(str(error)) from None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Blocks outermost: train, floor, infer, floor, and again, so that drift hits all alike."""
+    """Blocks outermost: each work and its floor, and all again, so that drift hits all alike."""
     if {"block", "what"} <= set(metafunc.fixturenames):
-        order = [(block, what) for block in range(metafunc.config.getoption("--blocks")) for what in WHAT]
+        blocks = range(metafunc.config.getoption("--blocks"))
+        order = [(block, what) for block in blocks for what in samples(metafunc.config)]
         metafunc.parametrize(("block", "what"), order, ids=[f"{what}-{block}" for block, what in order])
+
+
+def samples(config: pytest.Config) -> list[str]:
+    """What a block holds: each work of the row, its floor after it."""
+    works = groups.work(config.stash[QUESTION].task)
+    return [name for what in works for name in (what, f"floor_{what}")]
 
 
 @pytest.fixture(scope="session")
 def group(pytestconfig: pytest.Config) -> groups.Group:
     """The row, built and warmed up in this process; the run ends here if it cannot be."""
     try:
-        question = groups.only(pytestconfig.stash[QUESTIONS])
-        built = groups.build(question, pytestconfig.getoption("--threads"))
+        built = groups.build(pytestconfig.stash[QUESTION], pytestconfig.getoption("--threads"))
     except (UserError, Unavailable) as error:
         pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
-    built.phases["warmup_steps"] = float(sum(built.warm_up(what) for what in WHAT))
+    warm_up = [built.warm_up(what) for what in samples(pytestconfig)]
+    built.phases["warmup_steps"] = float(sum(warm_up))
     return built
 
 
@@ -59,21 +70,19 @@ def blocks(group: groups.Group, request: pytest.FixtureRequest) -> Any:
     gathered: list[dict[str, Any]] = []
     yield gathered
     config = request.config
-    if request.session.testsfailed or len(gathered) != config.getoption("--blocks") * len(WHAT):
+    if request.session.testsfailed or len(gathered) != config.getoption("--blocks") * len(samples(config)):
         return
-    task, number, campaign = (
-        group.question.task,
-        config.getoption("--pass-number"),
-        config.getoption("--campaign"),
-    )
+    number, campaign = config.getoption("--pass-number"), config.getoption("--campaign")
     body = {
         "campaign": campaign,
         "pass": number,
         "phases": group.phases,
         "blocks": gathered,
-        "tokens_per_step": task.batch * task.length,
+        "tokens_per_step": group.tokens["train"],
         "path": group.impl.path(),
         "settings": group.settings,
     }
+    if "decode" in group.tokens:
+        body["tokens_per_decode"] = group.tokens["decode"]
     about = {"campaign": campaign, "passed": number}
     recording.write(option(config)("records") or "", "bench", group.question, "ok", "", body, **about)

@@ -11,8 +11,9 @@ from typing import Any
 from results.errors import UserError
 from suites import implementations, tasks, weights
 from suites.bench import floor
-from suites.interface import Array, Implementation
+from suites.interface import Array, Batch, Implementation
 from suites.selection import Question
+from suites.spec import Task
 
 BATCHES = 8  # placed before timing and taken in turn, so that no step sees the same batch twice in a row
 ROUND_S = (
@@ -23,6 +24,8 @@ WARM_UP_ROUNDS = (4, 40)  # at least, at most
 LATE_SYNC = 0.25  # a result that arrives this share of a round after sync() was not waited for
 SYNC_TRIES = 3
 LATE_SYNC_S = 2e-3  # and at least this late: fetching a scalar takes microseconds
+
+WORK = {"train": "first_step_s", "infer": "first_infer_s", "decode": "first_decode_s"}  # and its first phase
 
 
 class MissingSync(Exception):
@@ -37,15 +40,16 @@ class Group:
     impl: Implementation
     settings: dict[str, str]
     phases: dict[str, float]
+    calls: dict[str, Callable[[Any], Any]]  # by work: what a placed batch is given to
     placed: list[Any]
-    floors: dict[str, Callable[[], None]]
+    floors: dict[str, Callable[[], None]]  # by work, "floor_" before it
+    tokens: dict[str, float]  # by work: what one iteration goes through, see tokens()
     iterations: dict[str, int] = field(default_factory=dict)
 
     def target(self, what: str) -> Sample:
-        """What one iteration of ``what`` ("train", "infer", "floor_train", "floor_infer") runs."""
-        if what in ("train", "infer"):
-            call = self.impl.step if what == "train" else self.impl.infer
-            batches = cycle(self.placed)
+        """What one iteration of ``what`` runs: a key of ``calls`` or of ``floors``."""
+        if what in self.calls:
+            call, batches = self.calls[what], cycle(self.placed)
             return Sample(
                 lambda: call(next(batches)), self.impl.sync, self.iterations.get(what, 1), self.impl.fetch
             )
@@ -116,7 +120,7 @@ class Sample:
 
 
 def build(question: Question, threads: int) -> Group:
-    """Import, build, first step, first inference: each phase timed apart.
+    """Import, build, and the first call of each work: each phase timed apart.
 
     Raises Unavailable or UserError where the row cannot run.
     """
@@ -129,16 +133,51 @@ def build(question: Question, threads: int) -> Group:
     with Phase(phases, "build_s"):
         impl = make(task, row.dtype, row.device)
         impl.load(weights.cast(weights.initial(task, row.seed), row.dtype))
-    placed = [
-        impl.place(tasks.cast(batch, row.dtype)) for batch in islice(tasks.batches(task, row.seed), BATCHES)
-    ]
-    for what, call in (("first_step_s", impl.step), ("first_infer_s", impl.infer)):
-        with Phase(phases, what):
+    batches = [tasks.cast(batch, row.dtype) for batch in islice(tasks.batches(task, row.seed), BATCHES)]
+    placed = [impl.place(batch) for batch in batches]
+    calls = {what: _call(impl, task, what) for what in work(task)}
+    for what, call in calls.items():
+        with Phase(phases, WORK[what]):
             call(placed[0])
             impl.sync()
-    products = {"floor_train": floor.training(task), "floor_infer": floor.inference(task)}
-    floors = {what: device.floor(needed, row.dtype, row.device) for what, needed in products.items()}
-    return Group(question, impl, settings, phases, placed, floors)
+    floors = {
+        f"floor_{what}": device.floor(products(task, what, batches), row.dtype, row.device) for what in calls
+    }
+    counts = {what: tokens(task, what, batches) for what in calls}
+    return Group(question, impl, settings, phases, calls, placed, floors, counts)
+
+
+def work(task: Task) -> list[str]:
+    """What of the task is timed: a training step, inference, and decoding where it generates."""
+    return [what for what in WORK if what != "decode" or task.model.generates]
+
+
+def decoded(task: Task) -> int:
+    """How many tokens a sequence is decoded to: S, of a language model T."""
+    return task.target_length or task.length
+
+
+def products(task: Task, what: str, batches: list[Batch]) -> list[floor.Product]:
+    """The matrix products of one iteration of this work."""
+    lengths = floor.valid_lengths(task, batches)
+    if what == "decode":
+        return floor.decoding(task, decoded(task), lengths)
+    return floor.training(task, lengths) if what == "train" else floor.inference(task, lengths)
+
+
+def tokens(task: Task, what: str, batches: list[Batch]) -> float:
+    """The steps of a batch's sequences, of encoder and decoder together, padding left out, in the mean
+    over the batches; of decoding the tokens that are chosen."""
+    if what == "decode":
+        return task.batch * decoded(task)
+    return sum(sum(floor.valid_steps(task, batch)) for batch in batches) / len(batches)
+
+
+def _call(impl: Implementation, task: Task, what: str) -> Callable[[Any], Any]:
+    """What a placed batch is given to."""
+    if what == "decode":
+        return lambda placed: impl.decode(placed, decoded(task))
+    return impl.step if what == "train" else impl.infer
 
 
 def only(questions: list[Question]) -> Question:

@@ -1,7 +1,8 @@
 """Samples of one row. Run by ``python -m suites.bench``, in a fresh process for each row and pass.
 
 A training step is forward, backward, clip and optimiser, the batch already on
-the device; inference is the logits from a zero state. Nothing is transferred.
+the device; inference is the logits from a zero state; decoding, where the task generates,
+is greedy, token by token. Nothing is transferred.
 """
 
 from __future__ import annotations

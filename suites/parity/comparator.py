@@ -2,7 +2,8 @@
 
 Error of a tensor: the larger of ||a - b||_2 / ||b||_2 and max|a - b| / max|b|.
 NaN, a wrong shape, a wrong dtype and a missing or surplus name all fail; where the
-oracle is exactly zero (padding, an absent token) the answer must be too.
+oracle is exactly zero (padding, an absent token) the answer must be too. Of tokens the
+error is the share of wrong ones, and none may be.
 """
 
 from __future__ import annotations
@@ -66,6 +67,26 @@ def compare(expected: Arrays, got: Arrays, rule: Rule, dtype: str, where: str) -
     return findings
 
 
+def compare_tokens(expected: Array, got: Any, counted: Array, origin: str, where: str) -> Finding:
+    """A finding for tokens [B, steps], of which those ``counted`` must be the expected ones."""
+
+    def finding(size: float, problem: str, want: object, have: object, place: str = "") -> Finding:
+        return Finding("tokens", where + place, size, 0.0, origin, problem, str(want), str(have))
+
+    if not isinstance(got, np.ndarray):
+        return finding(np.inf, "not a NumPy array", "numpy.ndarray", type(got).__name__)
+    if got.dtype.kind not in "iu":
+        return finding(np.inf, "wrong dtype", "integers", got.dtype)
+    if got.shape != expected.shape:
+        return finding(np.inf, "wrong shape", list(expected.shape), list(got.shape))
+    wrong = counted & (got != expected)
+    if not wrong.any():
+        return finding(0.0, "", "", "")
+    step, row = (int(i) for i in np.argwhere(wrong.T)[0])
+    share = float(wrong.sum() / counted.sum())
+    return finding(share, ABOVE, expected[row, step], got[row, step], f", row {row}, step {step}")
+
+
 def error(got: Array, expected: Array) -> float:
     """The larger of the relative L2 and the relative maximum error; exact agreement on zero is 0."""
     a, b = np.asarray(got, np.float64), np.asarray(expected, np.float64)
@@ -103,17 +124,18 @@ def _tensor(name: str, expected: Array, got: Any, tolerance: Tolerance, dtype: s
 def _numeric(name: str, expected: Array, got: Array, tolerance: Tolerance, where: str) -> Finding:
     size = error(got, expected)
     leaked = (expected == 0) & (got != 0)
-    problem = ""
     if size > tolerance.value:
         problem = ABOVE
     elif leaked.any():
         problem = LEAKED
+    else:
+        return Finding(name, where, size, tolerance.value, tolerance.origin)
     difference = np.abs(got.astype(np.float64) - expected)
     if problem == LEAKED:
         difference = np.where(leaked, difference, -1)
     worst = np.unravel_index(int(np.argmax(difference)), difference.shape)
     at = f"index {[int(i) for i in worst]}"
-    if problem and (name.startswith("hidden.") or (name == "logits" and expected.ndim == 3)):
+    if name.startswith("hidden.") or (name == "logits" and expected.ndim == 3):
         at += _first_time(difference, tolerance.value * float(np.abs(expected).max()))
     return Finding(
         name, where, size, tolerance.value, tolerance.origin, problem,

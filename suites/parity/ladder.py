@@ -1,12 +1,17 @@
-"""The parity ladder: levels 0 to 5, each harder to fool than the one before.
+"""The parity ladder: each level is harder to fool than the one before.
 
 0  data and weights are the frozen ones; weights and carry survive load and dump
-1  forward: every hidden state, final states, logits; the timed ``infer``; the carry
-   that a training step leaves
+1  forward: every hidden state, final states, logits, in training and in evaluation; the
+   timed ``infer``; the carry that a training step leaves
 2  the loss
 3  every gradient, of the initial state and of the input too
 4  moments, parameters, step count and ``infer`` after steps 1 to 3, both optimisers
 5  the whole trajectory: loss and parameters after every step
+6  quality over seeds: not climbed here, ``suites/train`` measures it
+7  what the trained model writes by itself, greedy and sampled
+
+Where sequences have lengths of their own, levels 1 to 3 are asked again with other tokens
+in the padding, and must be answered the same.
 """
 
 from __future__ import annotations
@@ -17,13 +22,27 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from suites import tasks, weights
-from suites.interface import Arrays, Implementation
+from suites.interface import Arrays, Batch, Implementation
 from suites.parity import digests
-from suites.parity.comparator import Finding, compare
+from suites.parity.comparator import Finding, compare, compare_tokens
+from suites.parity.decoding import SAMPLED, TEMPERATURE
+from suites.parity.fixtures import poisoned
 from suites.parity.level import Level
-from suites.parity.reference import Reference, Step, horizon, perturbed, train, with_optimiser
+from suites.parity.reference import (
+    WHOLE,
+    ZERO,
+    Reference,
+    Step,
+    asked,
+    horizon,
+    perturbed,
+    train,
+    undropped,
+    with_optimiser,
+)
 from suites.parity.tolerances import (
     HORIZON,
+    MARGIN,
     OPTIMISER_STEPS,
     Rule,
     Tolerance,
@@ -46,14 +65,10 @@ class Climb:
 
     def levels(self) -> Iterator[Level]:
         """Each level as it is done; the first failure ends the climb."""
-        for check in (
-            self._data,
-            self._forward,
-            self._loss,
-            self._gradients,
-            self._optimiser,
-            self._trajectory,
-        ):
+        checks = [self._data, self._forward, self._loss, self._gradients, self._optimiser, self._trajectory]
+        if self.reference.fixture.task.model.generates:
+            checks.append(self._decode)
+        for check in checks:
             level = check()
             yield level
             if level.status == "failed":
@@ -71,65 +86,71 @@ class Climb:
     def _data(self) -> Level:
         """The numbers lie one ulp of the row's dtype beside float32's: no narrower memory holds them."""
         moved = perturbed(self.reference.fixture, 0, self.dtype)
-        self._load(moved.params, moved.carries["random"])
+        self._load(moved.params, moved.start)
         return _level(0, [digests.check(self.reference.fixture), *self._as_loaded("load, dump")])
 
     # levels 1 to 3: the first batch, from both carries
 
     def _forward(self) -> Level:
-        fixture, expected = self.reference.fixture, self.reference.answers.forward
-        rule = self._rule(self.reference.kappa, self.reference.float32)
-        self._load(fixture.params, fixture.carries["random"])  # which no answer may start from
-        first, second = (tasks.cast(batch, self.dtype) for batch in fixture.batches[:2])
-        findings = []
-        for case in ("zero", "random"):
-            carry = weights.cast(fixture.carries[case], self.dtype)
-            got = self.impl.forward(first, carry)
-            findings += compare(_forward_order(expected[case]), got, rule, self.dtype, f"carry {case}")
+        fixture, answers, rule = self.reference.fixture, self.reference.answers.forward, self._rule()
+        findings = self._asked(self.impl.forward, answers, rule, "forward")
         if any(finding.failed for finding in findings):
             return _level(1, findings)  # a step might crash on what is wrong here, and hide it
-        logits = {"logits": expected["zero"]["logits"]}
-        placed, other = self.impl.place(first), self.impl.place(second)
-        self.impl.infer(other)  # what it leaves behind must not reach the next call
-        inferred = {"logits": self.impl.fetch(self.impl.infer(placed))}
-        findings += compare(logits, inferred, rule, self.dtype, "infer")
-        findings += self._as_loaded("forward, infer")
+        evaluated = answers[f"{ZERO}, {WHOLE}" if fixture.batches[0].masks is not None else ZERO]
+        findings += self._asked(self._infer, {ZERO: {"logits": evaluated["logits"]}}, rule, "infer")
         self._load(fixture.params)
-        self.impl.step(placed)
+        self.impl.step(self.impl.place(tasks.cast(fixture.batches[0], self.dtype)))
         findings += compare(self._left(), self.impl.dump_carry(), rule, self.dtype, "carry after a step")
         return _level(1, findings)
 
     def _loss(self) -> Level:
-        fixture, expected = self.reference.fixture, self.reference.answers.loss
         rule = flat("loss") if self.dtype == "float64" else beside_oracle(self.reference.float32)
-        self._load(fixture.params)
-        batch = tasks.cast(fixture.batches[0], self.dtype)
-        findings = []
-        for case, value in expected.items():
-            got = self.impl.loss(batch, weights.cast(fixture.carries[case], self.dtype))
-            findings += compare(*_scalars(value, got, self.dtype), rule, self.dtype, f"carry {case}")
-        return _level(2, findings + self._as_loaded("loss"))
+
+        def ask(batch: Batch, carry: Arrays) -> Arrays:
+            return {"loss": np.array(self.impl.loss(batch, carry), self.dtype)}
+
+        return _level(2, self._asked(ask, self.reference.answers.loss, rule, "loss"))
 
     def _gradients(self) -> Level:
-        fixture, expected = self.reference.fixture, self.reference.answers.gradients
-        rule = self._rule(self.reference.kappa, self.reference.float32)
-        self._load(fixture.params)
-        batch = tasks.cast(fixture.batches[0], self.dtype)
-        findings = []
-        for case, value in expected.items():
-            got = self.impl.gradients(batch, weights.cast(fixture.carries[case], self.dtype))
-            findings += compare(value, got, rule, self.dtype, f"carry {case}")
-        return _level(3, findings + self._as_loaded("gradients"))
+        answers = self.reference.answers.gradients
+        return _level(3, self._asked(self.impl.gradients, answers, self._rule(), "gradients"))
+
+    def _asked(
+        self, ask: Callable[[Batch, Arrays], Arrays], answers: dict[str, Arrays], rule: Rule, about: str
+    ) -> list[Finding]:
+        """Every case that is answered; then, where there is padding, again with other tokens in it.
+
+        What is asked changes nothing inside.
+        """
+        sound, findings = self.reference.fixture, []
+        for fixture, padding in ((sound, ""), (poisoned(sound), ", padding poisoned")):
+            if fixture is None:
+                continue
+            self._load(fixture.params, fixture.start)  # a carry that no answer may start from
+            cases = asked(fixture, self.dtype)
+            cases |= undropped(cases)
+            for case, expected in answers.items():
+                findings += compare(
+                    expected, ask(*cases[case]), rule, self.dtype, f"{about}, {case}{padding}"
+                )
+            findings += self._as_loaded(f"{about}, left behind")
+        return findings
+
+    def _infer(self, batch: Batch, carry: Arrays) -> Arrays:
+        """The logits, after those of another batch: what that leaves behind must not reach them."""
+        other = tasks.cast(self.reference.fixture.batches[1], self.dtype)
+        placed, before = self.impl.place(batch), self.impl.place(other)
+        self.impl.infer(before)
+        return {"logits": self.impl.fetch(self.impl.infer(placed))}
 
     # levels 4 and 5: training
 
     def _optimiser(self) -> Level:
         findings: list[Finding] = []
         for optimiser, steps in self.reference.training.items():
-            impl = self.impl
-            if optimiser != self.reference.fixture.task.training.optimiser:
-                impl = self.build(with_optimiser(self.reference.fixture.task, optimiser))
-            got = train(impl, self.reference.fixture, self.dtype, OPTIMISER_STEPS)
+            own = optimiser == self.reference.fixture.task.training.optimiser
+            impl = self.impl if own else self.build(with_optimiser(self.reference.fixture.task, optimiser))
+            got = train(impl, self.reference.fixture, self.dtype, OPTIMISER_STEPS, inferring=own)
             for k, (have, want) in enumerate(zip(got, steps[:OPTIMISER_STEPS], strict=True)):
                 rule = self._training_rule("optimiser", optimiser, k)
                 findings += self._step(have, want, rule, f"{optimiser} step {k + 1}")
@@ -155,6 +176,26 @@ class Climb:
             return replace(level, status="horizon reached", detail=detail)
         return level
 
+    # level 7
+
+    def _decode(self) -> Level:
+        """Trained weights, so that the text is no constant; a random carry, which it may not start from."""
+        decoded = self.reference.decoded
+        self._load(decoded.params, self.reference.fixture.start)
+        tolerance = self._rule()("logits")
+        placed = self.impl.place(tasks.cast(decoded.batch, self.dtype))
+        findings, compared = [], 0
+        for case, expected in decoded.tokens.items():
+            sampling = (decoded.draws, TEMPERATURE) if case == SAMPLED else ()
+            got = self.impl.fetch(self.impl.decode(placed, expected.shape[1], *sampling))
+            counted = decoded.counted(case, tolerance.value)
+            compared += int(counted.sum())
+            origin = f"while the oracle's margin is {MARGIN} x {tolerance.value:.1e} x max|logits|"
+            findings.append(compare_tokens(expected, got, counted, origin, case))
+        findings += self._as_loaded("decode")
+        whole = sum(expected.size for expected in decoded.tokens.values())
+        return _level(7, findings, detail=f"{compared} of {whole} tokens compared")
+
     # helpers
 
     def _load(self, params: Arrays, carry: Arrays | None = None) -> None:
@@ -179,11 +220,13 @@ class Climb:
         fixture = self.reference.fixture
         if not fixture.task.training.stateful:
             return weights.cast(fixture.carries["zero"], "float64")
-        final = self.reference.answers.forward["zero"]
+        final = self.reference.answers.forward[ZERO]
         return {name: final[f"final.{name}"] for name in fixture.carries["zero"]}
 
-    def _rule(self, kappa: dict[str, float], float32: dict[str, float]) -> Rule:
-        rule = conditioned(kappa) if self.dtype == "float64" else beside_oracle(float32)
+    def _rule(self) -> Rule:
+        """Of levels 1, 3 and 7."""
+        kappa = self.reference.kappa
+        rule = conditioned(kappa) if self.dtype == "float64" else beside_oracle(self.reference.float32)
         return lambda name: rule(name if name in kappa else f"final.{name}")
 
     def _training_rule(self, what: str, optimiser: str, k: int) -> Rule:
@@ -221,12 +264,6 @@ def _exact(origin: str) -> Rule:
 
 def _scalars(want: float, got: float, dtype: str) -> tuple[Arrays, Arrays]:
     return {"loss": np.array(want, np.float64)}, {"loss": np.array(got, dtype)}
-
-
-def _forward_order(answers: Arrays) -> Arrays:
-    """Hidden states before final states before logits: the order in which an error travels."""
-    order = ("hidden", "final", "logits")
-    return {name: answers[name] for name in sorted(answers, key=lambda name: order.index(name.split(".")[0]))}
 
 
 def _split(optimiser: Arrays) -> tuple[Arrays, Arrays]:

@@ -8,7 +8,16 @@ from typing import Any
 from results.record import number
 from suites.parity.comparator import Finding
 
-LEVELS = ("data and weights", "forward", "loss", "gradients", "optimiser", "trajectory")
+LEVELS = (
+    "data and weights",
+    "forward",
+    "loss",
+    "gradients",
+    "optimiser",
+    "trajectory",
+    "quality",  # over seeds: not of one row, and so not on the ladder that a row climbs
+    "decode",
+)
 
 
 @dataclass(frozen=True)

@@ -13,20 +13,23 @@ import numpy as np
 from results.errors import UserError
 from suites import seeds, tasks, weights
 from suites.interface import Array, Arrays, Batch, Implementation
+from suites.parity import cache, decoding
 from suites.parity.comparator import error
 from suites.parity.fixtures import Fixture, make, oracle
 from suites.parity.tolerances import DRAWS, HORIZON, KAPPA_LIMIT, OPTIMISER_STEPS, roundoff
 from suites.spec import Task
 
 Errors = dict[str, float]
+Cases = dict[str, tuple[Batch, Arrays]]  # a batch and the carry that it starts from
+ZERO, WHOLE = "carry zero", "nothing dropped"
 
 
 @dataclass(frozen=True)
 class Answers:
-    """Levels 1 to 3 on the first batch: per case ("zero", "random" carry), named tensors."""
+    """Levels 1 to 3 on the first batch: per case of :func:`asked`, named tensors."""
 
-    forward: dict[str, Arrays]
-    loss: dict[str, float]
+    forward: dict[str, Arrays]  # of :func:`undropped` too
+    loss: dict[str, Arrays]
     gradients: dict[str, Arrays]
 
 
@@ -36,9 +39,10 @@ class Step:
 
     loss: float
     params: Arrays
+    # nothing after the first OPTIMISER_STEPS
     optimiser: Arrays
     carry: Arrays
-    inferred: Arrays  # ``logits`` of the first batch after the first OPTIMISER_STEPS; then nothing
+    inferred: Arrays  # ``logits`` of the first batch; nothing where they were not asked for
 
 
 @dataclass(frozen=True)
@@ -53,23 +57,37 @@ class Reference:
     @cached_property
     def training(self) -> dict[str, list[Step]]:
         """Per optimiser: the task's own to STEPS, the other to OPTIMISER_STEPS."""
-        task = self.fixture.task
         return {
-            optimiser: train(oracle(with_optimiser(task, optimiser)), self.fixture, "float64", steps)
+            optimiser: _trained(self.fixture, optimiser, "float64", steps)
             for optimiser, steps in plan(self.fixture)
         }
 
     @cached_property
     def training_float32(self) -> dict[str, list[Errors]]:
-        """The same, error envelope per step and tensor."""
-        draws = [perturbed(self.fixture, d, "float32") for d in range(DRAWS)]
-        return {optimiser: _envelope(draws, optimiser, steps) for optimiser, steps in plan(self.fixture)}
+        """The same in float32: the error of each tensor, the largest so far over steps and draws."""
+
+        def measured() -> dict[str, list[Errors]]:
+            draws = [perturbed(self.fixture, d, "float32") for d in range(DRAWS)]
+            return {optimiser: _envelope(draws, optimiser, steps) for optimiser, steps in plan(self.fixture)}
+
+        found: dict[str, list[Errors]] = cache.kept(self.fixture, measured)
+        return found
+
+    @cached_property
+    def decoded(self) -> decoding.Decoded:
+        """What the oracle writes after its training, with weights rounded to float32."""
+        learnt = self.training[self.fixture.task.training.optimiser][-1].params
+        return decoding.ask(replace(self.fixture, params=weights.cast(learnt, "float32")))
 
 
 @lru_cache(maxsize=2)
 def reference(task: Task, seed: int) -> Reference:
     """Ask the oracle everything. Raises UserError where the fixture is ill-conditioned."""
-    fixture = make(task, seed)
+    return answered(make(task, seed))
+
+
+def answered(fixture: Fixture) -> Reference:
+    """The oracle's answers to a fixture. Raises UserError as :func:`reference`."""
     base = answer(oracle(fixture.task), fixture, "float64")
     kappa = _largest(
         measure(answer(oracle(fixture.task), perturbed(fixture, d, "float64"), "float64"), base)
@@ -91,44 +109,81 @@ def plan(fixture: Fixture) -> list[tuple[str, int]]:
     return [(own, len(fixture.batches)), ("sgd" if own == "adam" else "adam", OPTIMISER_STEPS)]
 
 
-def answer(impl: Implementation, fixture: Fixture, dtype: str) -> Answers:
-    """Levels 1 to 3 of an implementation, from both carries."""
-    impl.load(weights.cast(fixture.params, dtype))
+def asked(fixture: Fixture, dtype: str) -> Cases:
+    """What levels 1 to 3 ask: the first batch, as it is for training, from each carry."""
     batch = tasks.cast(fixture.batches[0], dtype)
-    carries = {case: weights.cast(carry, dtype) for case, carry in fixture.carries.items()}
+    return {f"carry {case}": (batch, weights.cast(carry, dtype)) for case, carry in fixture.carries.items()}
+
+
+def undropped(cases: Cases) -> Cases:
+    """What level 1 asks besides, where there are masks: the same without them."""
+    return {
+        f"{case}, {WHOLE}": (batch._replace(masks=None), carry)
+        for case, (batch, carry) in cases.items()
+        if batch.masks is not None
+    }
+
+
+def answer(impl: Implementation, fixture: Fixture, dtype: str) -> Answers:
+    """Levels 1 to 3 of an implementation, in every case."""
+    impl.load(weights.cast(fixture.params, dtype))
+    cases = asked(fixture, dtype)
+    layers = fixture.task.model.layers
     return Answers(
-        forward={case: impl.forward(batch, carry) for case, carry in carries.items()},
-        loss={case: impl.loss(batch, carry) for case, carry in carries.items()},
-        gradients={case: impl.gradients(batch, carry) for case, carry in carries.items()},
+        forward={
+            case: travelled(impl.forward(*given), layers)
+            for case, given in (cases | undropped(cases)).items()
+        },
+        loss={case: {"loss": np.array(impl.loss(*given))} for case, given in cases.items()},
+        gradients={case: impl.gradients(*given) for case, given in cases.items()},
     )
 
 
-def train(impl: Implementation, fixture: Fixture, dtype: str, steps: int) -> list[Step]:
+def travelled(answers: Arrays, layers: int) -> Arrays:
+    """What ``forward`` gives, in the order in which an error travels.
+
+    Encoder before decoder, lower layers first; of the top layer every h before the final
+    state; logits last.
+    """
+
+    def place(name: str) -> tuple[int, int, bool]:
+        if name == "logits":
+            return 2, 0, False
+        kind, stack, *layer = name.split(".")
+        return int(stack == "decoder"), int(layer[0]) if layer else layers - 1, kind == "final"
+
+    return {name: answers[name] for name in sorted(answers, key=place)}
+
+
+def train(
+    impl: Implementation, fixture: Fixture, dtype: str, steps: int, inferring: bool = True
+) -> list[Step]:
     """``steps`` training steps from the fixture's weights, every one looked at.
 
     A random carry is loaded: the first step starts from it, or, where the task is not
     stateful, must not.
     """
-    impl.load(weights.cast(fixture.params, dtype), weights.cast(fixture.carries["random"], dtype))
+    impl.load(weights.cast(fixture.params, dtype), weights.cast(fixture.start, dtype))
     placed = [impl.place(tasks.cast(batch, dtype)) for batch in fixture.batches[:steps]]
     seen = []
     for k, batch in enumerate(placed):
         loss = float(impl.fetch(impl.step(batch)))
-        inferred = {"logits": impl.fetch(impl.infer(placed[0]))} if k < OPTIMISER_STEPS else {}
-        seen.append(Step(loss, impl.dump(), impl.dump_optimiser(), impl.dump_carry(), inferred))
+        if k < OPTIMISER_STEPS:
+            inferred = {"logits": impl.fetch(impl.infer(placed[0]))} if inferring else {}
+            seen.append(Step(loss, impl.dump(), impl.dump_optimiser(), impl.dump_carry(), inferred))
+        else:
+            seen.append(Step(loss, impl.dump(), {}, {}, {}))
     return seen
 
 
 def measure(got: Answers, expected: Answers) -> Errors:
-    """The error of each tensor, the larger of both cases."""
-    found: Errors = {}
-    for case in expected.loss:
-        pairs = expected.forward[case] | expected.gradients[case]
-        have = got.forward[case] | got.gradients[case]
-        errors = {name: error(have[name], value) for name, value in pairs.items()}
-        errors["loss"] = error(np.array(got.loss[case]), np.array(expected.loss[case]))
-        found = _largest([found, errors])
-    return found
+    """The error of each tensor, the largest of all cases."""
+    pairs = ((got.forward, expected.forward), (got.loss, expected.loss), (got.gradients, expected.gradients))
+    return _largest(
+        {name: error(have[case][name], value) for name, value in want[case].items()}
+        for have, want in pairs
+        for case in want
+    )
 
 
 def measure_step(got: Step, expected: Step) -> Errors:
@@ -145,7 +200,7 @@ def perturbed(fixture: Fixture, draw: int, dtype: str) -> Fixture:
     rng = seeds.generator(fixture.seed, "perturbed", dtype, str(draw))
 
     def move(array: Array) -> Array:
-        if array.dtype == np.int32:
+        if array.dtype.kind != "f":
             return array
         value = array.astype(dtype)
         towards = np.where(rng.random(value.shape) < 0.5, -np.inf, np.inf).astype(dtype)
@@ -159,7 +214,7 @@ def perturbed(fixture: Fixture, draw: int, dtype: str) -> Fixture:
             case: {name: move(value) for name, value in carry.items()}
             for case, carry in fixture.carries.items()
         },
-        batches=tuple(Batch(move(batch.inputs), batch.targets) for batch in fixture.batches),
+        batches=tuple(batch._replace(inputs=move(batch.inputs)) for batch in fixture.batches),
     )
 
 
@@ -176,20 +231,22 @@ def refuse(kappa: Errors, fixture: Fixture) -> None:
         )
 
 
+def _trained(fixture: Fixture, optimiser: str, dtype: str, steps: int) -> list[Step]:
+    """The oracle's training under an optimiser; ``infer`` is asked under the task's own."""
+    impl = oracle(with_optimiser(fixture.task, optimiser), dtype)
+    return train(impl, fixture, dtype, steps, inferring=optimiser == fixture.task.training.optimiser)
+
+
 def _envelope(draws: list[Fixture], optimiser: str, steps: int) -> list[Errors]:
     """Per step, the largest error so far of the oracle's float32 training over all draws."""
     runs = []
-    for f in draws:
-        task = with_optimiser(f.task, optimiser)
-        exact, rounded = (
-            train(oracle(task), f, "float64", steps),
-            train(oracle(task, "float32"), f, "float32", steps),
-        )
+    for draw in draws:
+        rounded, exact = (_trained(draw, optimiser, dtype, steps) for dtype in ("float32", "float64"))
         runs.append([measure_step(a, b) for a, b in zip(rounded, exact, strict=True)])
     envelope: list[Errors] = []
     for k in range(steps):
-        so_far = envelope[-1:] + [run[k] for run in runs]
-        envelope.append(_largest(so_far))
+        so_far = _largest(envelope[-1:] + [run[k] for run in runs])
+        envelope.append({name: so_far[name] for name in runs[0][k]})
     return envelope
 
 

@@ -14,6 +14,7 @@ _RAW = tomllib.loads(_FILE.read_text(encoding="utf-8"))
 
 DRAWS: int = _RAW["conditioning"]["draws"]
 KAPPA_LIMIT: float = _RAW["conditioning"]["limit"]
+MARGIN: float = _RAW["decoding"]["factor"]
 OPTIMISER_STEPS: int = _RAW["trajectory"]["optimiser_steps"]
 STEPS: int = _RAW["trajectory"]["steps"]
 HORIZON: float = _RAW["trajectory"]["horizon"]
@@ -37,7 +38,7 @@ def roundoff(dtype: str) -> float:
 
 
 def conditioned(kappa: dict[str, float]) -> Rule:
-    """float64, levels 1 and 3: 64 u kappa, with the tensor's own measured kappa."""
+    """float64, levels 1, 3 and 7: 64 u kappa, with the tensor's own measured kappa."""
     factor, u = _RAW["float64"]["roundoffs"], roundoff("float64")
 
     def rule(name: str) -> Tolerance:

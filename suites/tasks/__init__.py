@@ -21,7 +21,12 @@ from suites.spec import Task
 
 @dataclass(frozen=True)
 class Facts:
-    """What the numbers of a task mean: its loss at best, and with nothing learnt."""
+    """What the quality of a task means: its primary metric at best, and with nothing learnt.
+
+    ``unit`` names that metric, one of those that ``suites/train/metrics.py`` finds for the model:
+    "squared error" or "nats", where lower is better; "accuracy" or "exact match", where higher is.
+    An optimum that nobody knows (of real text) is NaN.
+    """
 
     optimum: float
     baseline: float

@@ -11,6 +11,7 @@ import math
 import sys
 import time
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
@@ -21,7 +22,8 @@ from suites import implementations, recording, selection, tasks, weights
 from suites.bench.__main__ import INTERRUPTED
 from suites.interface import Implementation, Unavailable
 from suites.selection import Question
-from suites.train.metrics import Metrics, evaluate
+from suites.tasks import Facts
+from suites.train.metrics import Metrics, evaluate, valid
 from suites.train.progress import Bar, Lines, progress
 
 DIVERGED = 3  # exit code: a record says why (1 is Python's own, for a crash)
@@ -41,17 +43,22 @@ class Trainer:
     shown: Bar | Lines
     seconds: float = 0.0  # of training alone
     evaluation_seconds: float = 0.0
-    predictions: int = 0  # held out, of one evaluation
+    predictions: int = 0  # held out and valid, of one evaluation
     curve: list[dict[str, Any]] = field(default_factory=list)
     final: Metrics = field(default_factory=dict)  # after the last step
     pending: list[Any] = field(default_factory=list)  # losses on the device, not yet fetched
     losses: list[float] = field(default_factory=list)  # since the last evaluation
 
+    @cached_property
+    def known(self) -> Facts:
+        """The primary metric, its optimum and its baseline."""
+        return tasks.facts(self.question.task)
+
     def train(self) -> None:
         """All steps, an evaluation before the first, every so many, and after the last. Raises Diverged."""
         task, row = self.question.task, self.question.row
         held_out = list(tasks.held_out(task, row.seed))
-        self.predictions = sum(batch.targets.size for batch in held_out)
+        self.predictions = sum(int(valid(task.model, batch).sum()) for batch in held_out)
         batches = tasks.batches(task, row.seed)
         for step in range(0, task.schedule.steps + 1, task.schedule.every):
             if step:
@@ -84,27 +91,28 @@ class Trainer:
             self.shown.stepped(step, values[-1])
 
     def evaluate(self, step: int, held_out: list[Any]) -> None:
-        """A point of the curve: the mean training loss since the point before, the held-out metric."""
+        """A point of the curve: the mean training loss since the point before, the primary metric."""
+        task, dtype, primary = self.question.task, self.question.row.dtype, self.known.unit
         began = time.perf_counter()
-        found = evaluate(self.impl, self.question.task, self.question.row.dtype, held_out)
+        found = evaluate(self.impl, task, dtype, held_out, primary)
         self.evaluation_seconds += time.perf_counter() - began
         if not all(map(math.isfinite, found.values())):
             raise Diverged(f"held-out {in_words(found)} after step {step}")
         loss = sum(self.losses) / len(self.losses) if self.losses else None
         self.losses.clear()
-        value = next(iter(found.values()))
+        value = found[primary]
         self.curve.append({"step": step, "loss": loss, "held_out": value, "seconds": self.seconds})
-        self.shown.evaluated(step, f"held-out {in_words(found)}")
-        if step == self.question.task.schedule.steps:
+        self.shown.evaluated(step, f"held-out {in_words({primary: value})}")
+        if step == task.schedule.steps:
             self.final = found
 
     def body(self, settings: dict[str, str]) -> dict[str, Any]:
         """The record's body, of as much as there is."""
-        known = tasks.facts(self.question.task)
+        optimum = self.known.optimum
         return {
-            "metric": known.unit,
-            "optimum": known.optimum if math.isfinite(known.optimum) else None,
-            "baseline": known.baseline,
+            "metric": self.known.unit,
+            "optimum": optimum if math.isfinite(optimum) else None,
+            "baseline": self.known.baseline,
             "curve": self.curve,
             "final": self.final,
             "predictions": self.predictions,

@@ -15,7 +15,8 @@ import pytest
 
 from results import store
 from results.record import Record
-from suites import selection
+from suites import selection, spec
+from suites.bench.__main__ import gate_options, narrowed, parse, rows
 from suites.bench.campaign import shuffled
 from suites.implementations import IMPLS
 from suites.recording import ROOT
@@ -88,7 +89,7 @@ def test_a_row_that_fails_parity_is_not_timed(tmp_path: Path) -> None:
     folder = copy(tmp_path / "wrong", "scratch.py", "a_i, a_f, a_g, a_o = np", "a_f, a_i, a_g, a_o = np")
     done = bench(tmp_path / "records", "--impl", str(folder), *ONE)
     assert done.returncode == 1
-    assert "level 1 (forward): hidden.encoder.0.fwd: error above tolerance" in done.stdout
+    assert "level 1 (forward): hidden.encoder: error above tolerance" in done.stdout
     assert (
         "untimed  wrong scratch  adding/generated lstm float32 cpu  tiny T=11: parity failed" in done.stdout
     )
@@ -126,6 +127,71 @@ def test_a_group_that_hangs_is_given_up(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert {r["status"] for r in kept(tmp_path / "records") if r["kind"] != "parity"} == {"timeout"}
     assert "timeout: not finished after 3 s" in done.stdout
+
+
+def test_a_decoding_is_timed_where_the_task_generates(tmp_path: Path) -> None:
+    """The sample group alone: the gate is asked elsewhere."""
+    group = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "suites/bench/test_group.py", "--blocks", "1"]
+    asked = ["--impl", "numpy", "--task", "seq2seq", "--cell", "gru", "--size", "tiny", "--threads", "1"]
+    done = subprocess.run(
+        [sys.executable, *group, *asked, "--records", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (timed,) = kept(tmp_path)
+    works = ("train", "floor_train", "infer", "floor_infer", "decode", "floor_decode")
+    assert tuple(block["what"] for block in timed["body"]["blocks"]) == works
+    assert timed["body"]["tokens_per_decode"] == 3 * 11
+    assert timed["body"]["phases"]["first_decode_s"] > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "task", "cell"),
+    [
+        ([], "adding,char_lm", "lstm,gru"),
+        (["--full"], None, None),
+        (["--full", "--task", "tagging"], "tagging", None),
+        (["--full", "--cell", "rnn"], None, "rnn"),
+        (["--cell", "rnn"], "adding,char_lm", "rnn"),
+        (["--task", "sentiment"], "sentiment", "lstm,gru"),
+        (["--task", "forecast"], "forecast", "lstm"),  # it has no gru
+        (["--data", "tinyshakespeare"], None, "lstm,gru"),  # the data say which tasks
+    ],
+)
+def test_the_default_is_a_stated_choice(
+    arguments: list[str], task: str | None, cell: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = parse(["--impl", "numpy", *arguments])
+    found = narrowed(asked)
+    assert (found.task, found.cell) == (task, cell)
+    told = capsys.readouterr().out
+    for name, value in (("task", task), ("cell", cell)):
+        assert (f"--{name} {value}" in told) is (value != vars(asked)[name])
+    assert ("--full takes every task and cell" in told) is (told != "")
+
+
+def test_what_is_proven_is_what_is_timed() -> None:
+    options = narrowed(parse(["--impl", "numpy"]))
+    asked = gate_options(options)
+    given = dict(zip([flag.removeprefix("--") for flag in asked[::2]], asked[1::2], strict=True))
+    proven = selection.questions(({"impl": "numpy"} | given).get, size="tiny", dtypes=spec.DTYPES)
+    _, timed = rows(options)
+    pairs = {(name, cell) for name in ("adding", "char_lm") for cell in ("lstm", "gru")}
+    assert {(q.row.task, q.row.cell) for q in timed} == pairs
+    assert {(q.row.task, q.row.cell) for q in proven} == pairs
+
+
+def test_the_help_says_what_is_the_default(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse(["--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    for words in ("adding, char_lm by default", "lstm, gru by default", "--full takes them all"):
+        assert words in told
+    assert "all by default" not in told.replace("all that the folder has by default", "")
 
 
 def test_rows_that_are_compared_run_side_by_side_in_another_order_each_pass() -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
+from itertools import islice
 
 import numpy as np
 import pytest
 
 from results.errors import UserError
-from suites import selection
+from suites import selection, spec, tasks
+from suites.bench import floor
 from suites.bench import group as groups
 from suites.bench.group import MissingSync, Sample
+from suites.interface import Batch
 
 
 def question(**options: str) -> selection.Question:
@@ -76,6 +80,42 @@ def test_phases_are_apart_and_block_sizes_are_set() -> None:
     for what in ("train", "infer", "floor_train", "floor_infer"):
         assert built.warm_up(what) >= groups.WARM_UP_ROUNDS[0]
         assert built.iterations[what] >= 1
+    assert built.tokens == {"train": 5 * 11, "infer": 5 * 11}
+
+
+@pytest.mark.parametrize("task", ["char_lm", "seq2seq", "caption"])
+def test_what_generates_is_timed_decoding_too(task: str) -> None:
+    built = groups.build(question(task=task, cell="gru"), threads=1)
+    assert "first_decode_s" in built.phases
+    asked = built.question.task
+    S = {"char_lm": asked.length}.get(task, asked.target_length)
+    assert built.tokens["decode"] == asked.batch * S
+    sample = built.target("decode")
+    sample()
+    assert sample.last.shape == (asked.batch, S)
+    assert built.target("floor_decode")() is None
+
+
+@pytest.mark.parametrize("task", spec.names())
+def test_there_is_a_size_to_time_and_one_to_prove(task: str) -> None:
+    assert spec.load(task, size="small").batch > spec.load(task, size="tiny").batch
+
+
+def test_tokens_and_floor_are_those_of_valid_steps() -> None:
+    """Two batches of two, ragged: 3 + 5, then 2 + 2 steps to read; 4 + 3, then 3 + 4 to write."""
+    task = dataclasses.replace(spec.load("seq2seq"), batch=2)
+    (padded,) = islice(tasks.batches(task, 0), 1)
+
+    def ragged(lengths: list[int], target_lengths: list[int]) -> Batch:
+        of_each = {"lengths": lengths, "target_lengths": target_lengths}
+        return padded._replace(**{name: np.array(value, np.int32) for name, value in of_each.items()})
+
+    batches = [ragged([3, 5], [4, 3]), ragged([2, 2], [3, 4])]
+    assert groups.tokens(task, "train", batches) == (3 + 5 + 2 + 2 + 4 + 3 + 3 + 4) / 2
+    assert groups.products(task, "train", batches) == floor.training(task, (3, 4))  # 12 / 4, 14 / 4
+    assert groups.products(task, "infer", batches) == floor.inference(task, (3, 4))
+    assert groups.products(task, "decode", batches) == floor.decoding(task, task.target_length, (3, 4))
+    assert groups.products(task, "infer", batches) != floor.inference(task)
 
 
 def test_a_group_is_one_row() -> None:

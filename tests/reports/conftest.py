@@ -17,6 +17,7 @@ BLOCKS, ROUNDS = 5, 5
 BATCH, LENGTH, HIDDEN = 50, 50, 64
 STEP_S = 2e-3
 FLOOR_S = 4e-4
+DECODED = 12
 
 
 def sha(text: object) -> str:
@@ -49,7 +50,7 @@ class Maker:
             "size": row["size"],
             "batch": BATCH,
             "length": row["length"],
-            "model": {"cell": row["cell"], "hidden": HIDDEN},
+            "model": {"cell": row["cell"], "hidden": HIDDEN, **what.pop("model", {})},
         }
         made = record.new(
             kind=kind,
@@ -136,24 +137,23 @@ class Maker:
         campaign: str = "campaign",
         threads: str = "2",
         blocks: int = BLOCKS,
+        decode: float | None = None,
         **what: Any,
     ) -> Record:
         """One pass: ``drift`` is what the machine did to all of it, ``scatter`` to each round."""
         gathered = []
+        works = [("train", step), ("floor_train", FLOOR_S), ("infer", step / 3), ("floor_infer", FLOOR_S / 3)]
+        if decode is not None:
+            works += [("decode", decode), ("floor_decode", FLOOR_S / 2)]
         for block in range(blocks):
             slow = drift * (1 + 0.02 * self.rng.standard_normal())  # what a block and its floor share
-            for kind, seconds in (
-                ("train", step),
-                ("floor_train", FLOOR_S),
-                ("infer", step / 3),
-                ("floor_infer", FLOOR_S / 3),
-            ):
+            for kind, seconds in works:
                 rounds = seconds * slow * np.exp(scatter * self.rng.standard_normal(ROUNDS))
                 rounds[0] *= 1.5 if self.rng.random() < 0.05 else 1.0
                 gathered.append(
                     {"what": kind, "block": block, "iterations": 10, "seconds": [float(s) for s in rounds]}
                 )
-        body = {
+        body: dict[str, Any] = {
             "campaign": campaign,
             "pass": number,
             "phases": {"import_s": 1.25, "build_s": 0.05, "first_step_s": 0.75, "first_infer_s": 0.25},
@@ -162,6 +162,9 @@ class Maker:
             "path": {"kernel": "scan", "compiled": "jit"},
             "settings": {"threads": threads},
         }
+        if decode is not None:
+            body["phases"] |= {"first_decode_s": 0.5}
+            body["tokens_per_decode"] = BATCH * DECODED
         return self.record("bench", "ok", "", body, **what)
 
     def memory(self, peak_mib: float = 96.0, **what: Any) -> Record:
@@ -180,6 +183,7 @@ class Maker:
         loss: tuple[float, ...] = (0.1, 0.005),
         optimum: float | None = 0.0,
         threads: str = "2",
+        metric: str = "squared error",
         **what: Any,
     ) -> Record:
         """Trained to quality: a point each 100 steps."""
@@ -189,11 +193,11 @@ class Maker:
             for n, (value, mean) in enumerate(points)
         ]
         body = {
-            "metric": "squared error",
+            "metric": metric,
             "optimum": optimum,
             "baseline": 1 / 6,
             "curve": curve,
-            "final": {"another": 4.0, "squared error": held_out[-1]},
+            "final": {"another": 4.0, metric: held_out[-1]},
             "predictions": 3200,
             "seconds": curve[-1]["seconds"],
             "evaluation_seconds": 0.5,

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from reports import speed
+from reports.report import render
 from reports.rows import select
 from results.record import Record
 from results.store import age
@@ -74,6 +75,45 @@ def test_time_and_tokens_agree(make: Any) -> None:
     assert abs(float(line["tokens/s"].replace(",", "")) - 50 * 50 / 2e-3) < 1e5
     low, high = map(float, line["95 % interval"].split(" to "))
     assert low <= float(line["ms per step"]) <= high
+
+
+GENERATES = {"generates": True}
+
+
+def test_decoding_is_a_table_of_its_own_and_counts_the_tokens_chosen(make: Any) -> None:
+    timed = [make.bench(number, decode=6e-3, model=GENERATES) for number in range(5)]
+    records = [make.parity(model=GENERATES), *timed]
+    line = lines(records, "decode")["torch"]
+    assert abs(float(line["ms per batch"]) - 6) < 0.3
+    assert abs(float(line["tokens/s"].replace(",", "")) - 50 * 12 / 6e-3) < 5e3
+    assert abs(float(line["x GEMM floor"].split()[0]) - 6e-3 / 2e-4) < 1.5
+    assert "#### Greedy decoding: " in render(records)
+
+
+def test_decoding_that_was_asked_for_and_failed_is_told(make: Any) -> None:
+    record = make.record("bench", "error", "no loop", {"campaign": "a", "pass": 0}, model=GENERATES)
+    page = render([make.parity(model=GENERATES), record])
+    assert "error: no loop" in page.split("#### Greedy decoding")[1]
+
+
+def test_decoding_that_nobody_asked_for_has_no_section(make: Any) -> None:
+    assert "Greedy decoding" not in render(make.row())
+
+
+def test_the_first_decoding_stands_beside_the_other_phases(make: Any) -> None:
+    records = [make.parity(model=GENERATES, task="char_lm"), make.parity()]
+    records += [make.bench(decode=6e-3, model=GENERATES, task="char_lm"), make.bench()]
+    frame = speed.startup(select(records)[0]).fillna("-")
+    assert list(frame["first decoding, s"]) == ["-", "0.5"]
+
+
+def test_the_title_says_what_is_not_plain(make: Any) -> None:
+    assert "(B = 50, T = 50, H = 64)" in only_group([make.bench()]).title
+    deep = {"wiring": "encoder", "layers": 2, "bidirectional": True, "ragged": True}
+    assert "(B = 50, T = 50, H = 64, L = 2, both ways, ragged)" in only_group([make.bench(model=deep)]).title
+    wired = make.bench(model={"wiring": "encoder_decoder", "layers": 1, "ragged": False})
+    wired["spec"]["target_length"] = 11
+    assert "(B = 50, T = 50, S = 11, H = 64)" in only_group([wired]).title
 
 
 def test_inference_is_a_table_of_its_own(make: Any) -> None:

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import re
 from typing import Any
 
 import pytest
 
 from reports import tables
+from reports.report import render
 from reports.rows import select
 from results.record import Record
 
 
-def matrix(records: list[Record]) -> dict[tuple[str, str], str]:
-    """Cells of the parity matrix by (implementation, case)."""
-    frame = tables.parity_matrix(select(records)[0])
+def matrix(records: list[Record], task: str = "adding") -> dict[tuple[str, str], str]:
+    """Cells of the task's parity matrix by (implementation, case)."""
+    frame = tables.parity_matrices(select(records)[0])[task]
     cases = [name for name in frame.columns if name not in tables.WHO]
     return {(line["implementation"], case): line[case] for line in frame.to_dict("records") for case in cases}
 
 
-CASE = "adding/lstm/float32"
+CASE = "lstm/float32"
 
 
 def test_a_pass_tells_its_worst_ratio(make: Any) -> None:
@@ -77,14 +80,35 @@ def test_several_rows_of_a_case_show_the_worst(make: Any) -> None:
 
 def test_what_was_not_tried_is_empty(make: Any) -> None:
     cells = matrix([make.parity(), make.parity(implementation="jax", cell="gru")])
-    assert cells["torch", "adding/gru/float32"] == "-"
+    assert cells["torch", "gru/float32"] == "-"
 
 
 def test_dtypes_and_devices_are_apart(make: Any) -> None:
     records = [make.parity(dtype="float64"), make.parity(), make.parity(device="gpu")]
-    frame = tables.parity_matrix(select(records)[0])
+    frame = tables.parity_matrices(select(records)[0])["adding"]
     assert list(frame["device"]) == ["cpu", "gpu"]
-    assert {"adding/lstm/float32", "adding/lstm/float64"} <= set(frame.columns)
+    assert {"lstm/float32", "lstm/float64"} <= set(frame.columns)
+
+
+def test_a_task_has_a_matrix_of_its_own(make: Any) -> None:
+    records = [make.parity(), make.parity("failed", task="tagging", cell="gru")]
+    assert list(tables.parity_matrices(select(records)[0])) == ["adding", "tagging"]
+    assert matrix(records) == {("torch", "lstm/float32"): "passed (0.1)"}
+    assert list(matrix(records, "tagging")) == [("torch", "gru/float32")]
+
+
+TASKS = ["adding", "caption", "char_lm", "copy_first", "forecast", "names", "sentiment", "seq2seq", "tagging"]
+
+
+def test_nine_tasks_stay_readable(make: Any) -> None:
+    """No table is wider than who it is about, four cells and two dtypes."""
+    rows = itertools.product(TASKS, ("rnn", "lstm", "gru", "gru_reset_before"), ("float32", "float64"))
+    page = render([make.parity(task=task, cell=cell, dtype=dtype) for task, cell, dtype in rows])
+    headings = re.findall("^#### Parity: (.*)$", page, re.MULTILINE)
+    assert headings == [task.replace("_", r"\_") for task in TASKS]
+    parity = page.split("### Parity\n")[1].split("### Error per level")[0]
+    widths = {line.count("|") - 1 for line in parity.splitlines() if line.startswith("|")}
+    assert widths == {3 + 4 * 2}
 
 
 def test_levels_show_the_row_nearest_to_its_tolerance(make: Any) -> None:
@@ -105,6 +129,21 @@ def test_levels_show_failures_and_what_was_not_run(make: Any) -> None:
     frame = tables.level_errors(select([make.parity(cell="gru"), failed])[0])
     assert list(frame["3 gradients"]) == ["failed: inf (inf)"]
     assert list(frame["4 optimiser"]) == ["not run"]
+
+
+def test_a_level_that_only_some_tasks_climb_has_its_column(make: Any) -> None:
+    decoder = make.parity(task="seq2seq", implementation="jax")
+    level = {"level": 7, "name": "decode", "error": 0.0, "tensor": "tokens"}
+    decoder["body"]["levels"].append(decoder["body"]["levels"][3] | level)
+    frame = tables.level_errors(select([make.parity(), decoder])[0])
+    assert list(frame.columns)[-2:] == ["3 gradients", "7 decode"]
+    assert list(frame["7 decode"]) == ["equal", "-"]
+
+
+def test_a_decoding_that_went_astray_is_told(make: Any) -> None:
+    record = make.parity("failed")
+    record["body"]["levels"][3] |= {"level": 7, "name": "decode", "tensor": "tokens"}
+    assert matrix([record])["torch", CASE] == "failed at level 7 (tokens)"
 
 
 def test_levels_leave_deviations_out(make: Any) -> None:

@@ -77,18 +77,26 @@ def test_parity_schema_refuses(parts: Parts, path: str, value: Any, named: str) 
         ("status", "passed", "status"),
         ("body.pass", -1, "body.pass"),
         ("body.blocks", [], "body.blocks"),
-        ("body.blocks.0.what", "decode", "body.blocks.0.what"),
+        ("body.blocks.0.what", "transfer", "body.blocks.0.what"),
+        ("body.blocks.0.what", "decode", "body"),  # without the tokens that it chooses
         ("body.blocks.0.seconds", [], "body.blocks.0.seconds"),
         ("body.blocks.0.seconds", [0.0], "body.blocks.0.seconds.0"),
         ("body.phases.build_s", -0.1, "body.phases.build_s"),
         ("body.phases", {"import_s": 1.0}, "body.phases"),
         ("body.tokens_per_step", 0, "body.tokens_per_step"),
+        ("body.tokens_per_decode", 0, "body.tokens_per_decode"),
     ],
 )
 def test_bench_schema_refuses(bench_parts: Parts, path: str, value: Any, named: str) -> None:
     record.new(**bench_parts)
     with pytest.raises(InvalidRecord, match=rf"^{named}: "):
         record.new(**put(bench_parts, path, value))
+
+
+def test_a_timed_decoding_says_how_many_tokens_it_chooses(bench_parts: Parts) -> None:
+    bench_parts["body"] |= {"tokens_per_step": 38.25, "tokens_per_decode": 24}  # a mean of ragged batches
+    bench_parts["body"]["blocks"][0]["what"] = "decode"
+    assert record.new(**bench_parts)["body"]["tokens_per_decode"] == 24
 
 
 def test_what_is_neither_passed_nor_ok_needs_a_reason(bench_parts: Parts) -> None:

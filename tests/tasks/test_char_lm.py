@@ -185,47 +185,13 @@ def test_lines_end_the_same_on_every_system(real: Callable[..., Task]) -> None:
     assert text.startswith("abc\ndef\ngabc")
 
 
-@pytest.fixture
-def text_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    content = b"To be, or not to be"
-    (tmp_path / "play.txt").write_bytes(content)
-    monkeypatch.setenv(fetch.FOLDER, str(tmp_path))
-    sha256 = hashlib.sha256(content).hexdigest()
-    return {"file": "play.txt", "url": "https://example.org/play.txt", "sha256": sha256}
-
-
-def test_a_file_from_the_users_folder(text_file: dict[str, str]) -> None:
-    assert fetch.text(text_file) == "To be, or not to be"
-
-
-def test_a_wrong_hash_is_refused(text_file: dict[str, str]) -> None:
-    with pytest.raises(UserError, match=r"play.txt: expected SHA-256 0000.*got.*example.org"):
-        fetch.text(text_file | {"sha256": "0" * 64})
-
-
-def test_a_missing_file_is_named_with_its_address(text_file: dict[str, str]) -> None:
-    with pytest.raises(UserError, match=r"UNROLLED_DATA=.*other.txt.*example.org"):
-        fetch.text(text_file | {"file": "other.txt"})
-
-
-def test_no_network_and_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(fetch.FOLDER, raising=False)
-    monkeypatch.setattr(fetch.pooch, "os_cache", lambda name: tmp_path)
-    options = {"file": "a/play.txt", "url": "http://127.0.0.1:9/play.txt", "sha256": "0" * 64}
-    with pytest.raises(
-        UserError, match=r"could not download http://127.0.0.1:9/play.txt.*SHA-256 0000.*UNROLLED_DATA"
-    ):
-        fetch.text(options)
-
-
-def test_text_in_another_encoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    content = "é".encode("latin-1")
-    (tmp_path / "play.txt").write_bytes(content)
-    monkeypatch.setenv(fetch.FOLDER, str(tmp_path))
-    options = {
-        "file": "play.txt",
-        "url": "https://example.org",
-        "sha256": hashlib.sha256(content).hexdigest(),
-    }
-    with pytest.raises(UserError, match=r"play.txt, line 1: expected text in UTF-8"):
-        fetch.text(options)
+def test_sizes_of_one_and_two_layers_among_them_those_of_the_sources() -> None:
+    layers = {size: spec.load("char_lm", size=size).model.layers for size in ("tiny", "small", "paper")}
+    assert layers == {"tiny": 2, "small": 1, "paper": 1}
+    char_rnn, d2l = (spec.load("char_lm", size=size) for size in ("char_rnn", "d2l"))
+    assert (char_rnn.model.layers, char_rnn.model.hidden, char_rnn.batch, char_rnn.length) == (2, 128, 50, 50)
+    assert (d2l.model.layers, d2l.model.hidden, d2l.batch, d2l.length) == (1, 32, 1024, 32)
+    for task in (char_rnn, d2l):
+        assert next(tasks.batches(task, 0)).inputs.shape == (task.batch, task.length)
+        assert len(list(tasks.held_out(task, 0))) >= 1
+        assert task.model.generates

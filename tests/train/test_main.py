@@ -14,6 +14,7 @@ import pytest
 
 from results import store
 from results.record import Record
+from suites import spec
 from suites.implementations import IMPLS
 from suites.recording import ROOT
 from suites.train.__main__ import chosen, main, parse
@@ -136,12 +137,19 @@ def test_a_row_that_fails_parity_is_not_trained(tmp_path: Path) -> None:
     folder = copy(tmp_path / "wrong", "scratch.py", "a_i, a_f, a_g, a_o = np", "a_f, a_i, a_g, a_o = np")
     done = train(folder, tmp_path / "records")
     assert done.returncode == 1
-    assert "level 1 (forward): hidden.encoder.0.fwd: error above tolerance" in done.stdout
+    assert "level 1 (forward): hidden.encoder: error above tolerance" in done.stdout
     assert (
         "untrained  wrong scratch  adding/generated lstm float32 cpu  tiny T=11: parity failed" in done.stdout
     )
     (record,) = kept(tmp_path / "records")
     assert (record["status"], record["reason"], record["body"]) == ("untimed", "parity failed", {})
+
+
+@pytest.mark.parametrize("task", spec.names())
+def test_every_task_has_a_size_to_train_at(task: str) -> None:
+    found = chosen(parse(["--impl", "numpy", "--task", task]))
+    assert found.row.size == "small"
+    assert found.row.cell == spec.cells(task)[0]
 
 
 @pytest.mark.parametrize(
@@ -181,7 +189,7 @@ def test_the_real_text_has_the_published_settings() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--impl", "numpy"], "expected one task to train, got adding, char_lm"),
+        (["--impl", "numpy"], f"expected one task to train, got {', '.join(spec.names())}"),
         (["--impl", "numpy", "--task", "adding", "--cell", "lstm,gru"], "select one row to train, got 2"),
         (["--task", "adding"], "--impl: expected one of"),
         (["--impl", "nunpy", "--task", "adding"], "Did you mean 'numpy'"),

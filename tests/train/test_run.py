@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from io import StringIO
 from itertools import islice
 from typing import Any
@@ -10,16 +11,17 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from suites import implementations, selection, tasks, weights
+from suites import implementations, selection, spec, tasks, weights
 from suites.interface import Implementation
 from suites.selection import Question
-from suites.train.metrics import evaluate
+from suites.spec import Schedule
+from suites.train.metrics import evaluate, valid
 from suites.train.progress import Lines
 from suites.train.run import Diverged, Trainer, beside
 
 
 def question(task: str) -> Question:
-    chosen = {"impl": "numpy", "task": task, "cell": "gru"}
+    chosen = {"impl": "numpy", "task": task, "cell": spec.cells(task)[-1]}
     (found,) = selection.questions(chosen.get, size="tiny", dtypes=("float32",))
     return found
 
@@ -30,8 +32,9 @@ def built(asked: Question) -> Implementation:
     return impl
 
 
-def trainer(asked: Question, impl: Any) -> Trainer:
-    return Trainer(asked, impl, Lines(Console(file=StringIO()), asked.task.schedule.steps))
+def trainer(asked: Question, impl: Any, out: StringIO | None = None) -> Trainer:
+    shown = Lines(Console(file=out or StringIO(), width=200), asked.task.schedule.steps)
+    return Trainer(asked, impl, shown)
 
 
 @pytest.mark.parametrize("name", ["adding", "char_lm"])
@@ -45,7 +48,7 @@ def test_the_curve_is_that_of_a_plain_loop(name: str) -> None:
     assert run.curve[0]["loss"] is None
     means = [sum(losses[at : at + 20]) / 20 for at in (0, 20, 40)]
     assert [point["loss"] for point in run.curve[1:]] == means
-    assert run.final == evaluate(plain, asked.task, "float32", held_out)
+    assert run.final == evaluate(plain, asked.task, "float32", held_out, tasks.facts(asked.task).unit)
     assert run.curve[-1]["held_out"] == run.final[tasks.facts(asked.task).unit]
     assert [point["seconds"] for point in run.curve] == sorted(point["seconds"] for point in run.curve)
     for w, expected in zip(run.impl.dump().values(), plain.dump().values(), strict=True):
@@ -60,6 +63,28 @@ def test_the_body_tells_optimum_and_baseline() -> None:
     assert (body["metric"], body["optimum"], body["predictions"]) == ("squared error", 0.0, 4 * 5)
     assert beside(body) == "optimum 0, baseline 0.1667 (squared error)"
     assert beside(body | {"optimum": None}).startswith("optimum unknown")
+
+
+@pytest.mark.parametrize("name", spec.names())
+def test_every_task_can_be_trained(name: str) -> None:
+    asked = question(name)
+    asked = dataclasses.replace(asked, task=dataclasses.replace(asked.task, schedule=Schedule(2, 1, 2)))
+    out = StringIO()
+    run = trainer(asked, built(asked), out)
+    run.train()
+    body = run.body({})
+    unit = tasks.facts(asked.task).unit
+    assert body["metric"] == unit == next(iter(body["final"]))
+    assert [point["step"] for point in body["curve"]] == [0, 1, 2]
+    assert body["curve"][-1]["held_out"] == body["final"][unit]
+    counted = [valid(asked.task.model, batch) for batch in tasks.held_out(asked.task, 0)]
+    assert body["predictions"] == sum(int(which.sum()) for which in counted)
+    if not asked.task.model.ragged:
+        assert body["predictions"] == sum(which.size for which in counted)
+    lines = out.getvalue().splitlines()
+    assert len(lines) == 3
+    for line, point in zip(lines, body["curve"], strict=True):  # the task's own metric, and no other
+        assert line.endswith(f"  held-out {unit} {point['held_out']:.4g}")
 
 
 class Spoiled:
