@@ -42,7 +42,7 @@ NAMES = {  # of what is no cell's: linen's module and its parameter
 
 
 class Stack(nn.Module):
-    """The layers of the encoder or the decoder; the parameters of a cell are under ``k.fwd`` or ``k.bwd``."""
+    """Its layers; the parameters of a cell are under ``k.fwd`` or ``k.bwd``."""
 
     model: Model
 
@@ -53,19 +53,17 @@ class Stack(nn.Module):
         for k in range(model.layers):
             if k > 0 and masks is not None:
                 xs = xs * masks[k - 1] / (1 - model.dropout)
-            rnns, carries, at = [], [], []
-            for direction in directions(self.name, model):
-                cell = CELLS[model.cell](model.hidden, name=f"{k}.{direction}")
-                rnns.append(nn.RNN(cell, return_carry=True))
-                at.append(f"{self.name}.{k}.{direction}")
-                carries.append(to_carry(state[at[-1]]))
+            names = [f"{k}.{direction}" for direction in directions(self.name, model)]
+            rnns = [nn.RNN(CELLS[model.cell](model.hidden, name=name), return_carry=True) for name in names]
+            first = [to_carry(state[f"{self.name}.{name}"]) for name in names]
             if len(rnns) == 1:
-                last, xs = rnns[0](xs, initial_carry=carries[0], seq_lengths=lengths)
-                carries = [last]
+                carry, xs = rnns[0](xs, initial_carry=first[0], seq_lengths=lengths)
+                last = [carry]
             else:
                 both = nn.Bidirectional(*rnns, return_carry=True)
-                carries, xs = both(xs, initial_carry=carries, seq_lengths=lengths)
-            final |= dict(zip(at, map(from_carry, carries), strict=True))
+                last, xs = both(xs, initial_carry=first, seq_lengths=lengths)
+            for name, carry in zip(names, last, strict=True):
+                final[f"{self.name}.{name}"] = from_carry(carry)
         if lengths is not None:  # in padding linen leaves what it computed there
             xs = jnp.where(within(lengths, xs.shape[1])[..., None], xs, 0)
         return xs, final
@@ -203,7 +201,8 @@ def unpack(packed, model):
 
 def pack_cell(p, kind):
     """Linen's parameters of one layer in one direction."""
-    gates, cell = GATES[kind], {}
+    gates = GATES[kind]
+    cell: dict = {}
     for source, name in (("i", "W_xh"), ("h", "W_hh")):
         kernels = np.split(p[name], len(gates), axis=1)
         cell |= {source + gate: {"kernel": W} for gate, W in zip(gates, kernels, strict=True)}
@@ -230,6 +229,6 @@ def unpack_cell(cell, kind):
 def build(task: Task, dtype: str, device: str) -> Implementation:
     """See ``suites/interface.py``."""
     kernel = f"linen.RNN({CELLS[task.model.cell].__name__})"
-    methods = (partial(call, method) for method in ("__call__", "start", "advance"))
+    forward, start, advance = (partial(call, method) for method in ("__call__", "start", "advance"))
     translate = partial(pack, model=task.model), partial(unpack, model=task.model)
-    return training.Trainer(task, dtype, device, *methods, kernel, *translate)
+    return training.Trainer(task, dtype, device, forward, start, advance, kernel, *translate)

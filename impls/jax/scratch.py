@@ -79,7 +79,7 @@ CELLS = {
 
 
 def unroll(cell, xs, state, p, valid=None, reverse=False):
-    """Every h [B, T, H] and the final state.
+    """Every h [B, T, H], and the final state.
 
     In padding a state stays as it is, and h counts as zero.
     """
@@ -114,7 +114,7 @@ def directions(name, model):
 
 
 def stack(params, name, xs, state, valid, masks, model):
-    """Every h of the top layer [B, T, D*H] and the final state of each layer."""
+    """Every h of the top layer [B, T, D*H], and the final state of each layer."""
     cell, final = CELLS[model.cell], {}
     for k in range(model.layers):
         if k > 0 and masks is not None:
@@ -122,9 +122,7 @@ def stack(params, name, xs, state, valid, masks, model):
         both = []
         for direction in directions(name, model):
             at = f"{name}.{k}.{direction}"
-            hs, final[at] = unroll(
-                cell, xs, state[at], layer(params, at), valid, reverse=direction == "bwd"
-            )
+            hs, final[at] = unroll(cell, xs, state[at], layer(params, at), valid, reverse=direction == "bwd")
             both.append(hs)
         xs = jnp.concatenate(both, axis=2)  # [B, T, D*H]
     return xs, final
@@ -151,13 +149,13 @@ def handed_over(final):
 
 
 def encode(params, batch, state, model):
-    """Every h of the encoder's top layer and its final state."""
+    """Every h of the encoder's top layer, and its final state."""
     xs = params["embed"][batch.inputs] if model.inputs == "tokens" else batch.inputs  # [B, T, I]
     return stack(params, "encoder", xs, state, within(batch.lengths, xs.shape[1]), batch.masks, model)
 
 
 def decode(params, tokens, state, valid, model):
-    """Every h of the decoder's top layer over the tokens [B, S] and its final state."""
+    """Every h of the decoder's top layer over the tokens [B, S], and its final state."""
     return stack(params, "decoder", params["decoder.embed"][tokens], state, valid, None, model)
 
 

@@ -152,7 +152,8 @@ def unroll(cell, xs, state, p, valid=None, reverse=False):
     In padding a state stays as it is, and h counts as zero.
     """
     T = xs.shape[1]
-    hs, caches = [None] * T, [None] * T
+    hs: list = [None] * T
+    caches: list = [None] * T
     for t in reversed(range(T)) if reverse else range(T):
         new, caches[t] = cell(xs[:, t], state, p)
         if valid is None:
@@ -168,7 +169,8 @@ def unroll_backward(cell_backward, dhs, caches, dfinal, p, valid=None, reverse=F
     """Backpropagation through time: gradients of xs [B, T, I], of the initial state, of p."""
     T = len(caches)
     d = {name: np.zeros_like(value) for name, value in p.items()}
-    dstate, dxs = dfinal, [None] * T
+    dstate = dfinal
+    dxs: list = [None] * T
     for t in range(T) if reverse else reversed(range(T)):
         dh = dhs[:, t]
         if valid is None:
@@ -220,7 +222,8 @@ def stack_backward(params, name, dhs, dfinal, caches, valid, masks, model):
     ``dhs`` is the gradient of every h of the top layer, ``dfinal`` of the final states.
     """
     _, cell_backward = CELLS[model.cell]
-    grads, dstate = {}, {}
+    grads: dict = {}
+    dstate: dict = {}
     for k in reversed(range(model.layers)):
         dxs = 0
         both = np.split(dhs, len(directions(name, model)), axis=2)

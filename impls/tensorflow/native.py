@@ -31,11 +31,12 @@ CUDNN = ("lstm", "gru")  # the cells that Keras runs by cuDNN on a GPU
 def layers(name, width, model, dtype, cudnn):
     """The layers of a stack, ``width`` its inputs'."""
     make, options = LAYERS[model.cell]
-    if model.cell != "rnn":
-        # Not "auto", which falls back in silence: True raises where cuDNN cannot serve.
-        options = options | {"use_cudnn": cudnn}
-    # Masked outputs else repeat the last valid one.
+    # Without zero_output_for_mask the last valid h is repeated in padding.
     options = options | {"return_sequences": True, "return_state": True, "zero_output_for_mask": True}
+    if model.cell != "rnn":
+        # Not "auto", which falls back in silence: True raises where cuDNN cannot serve. Of masks it
+        # serves those with padding on the right and no sequence empty, as lengths of 1 to T make them.
+        options["use_cudnn"] = cudnn
     made = []
     for _ in range(model.layers):
         rnn = make(model.hidden, dtype=dtype, **options)
@@ -56,7 +57,8 @@ def cells(rnn):
 
 def stack(rnns, name, xs, state, valid, masks, model):
     """Every h of the top layer [B, T, D*H], and the final state of each layer."""
-    final, parts = {}, len(model.parts)
+    final: dict = {}
+    parts = len(model.parts)
     for k, rnn in enumerate(rnns):
         if k > 0 and masks is not None:
             xs = xs * tf.cast(masks[k - 1], xs.dtype) / (1 - model.dropout)
@@ -69,7 +71,7 @@ def stack(rnns, name, xs, state, valid, masks, model):
 
 def weights(rnns, name, model):
     """The variables of a stack, by canonical name; the bias of a layer, of one row or two, goes by b_h."""
-    found = {}
+    found: dict = {}
     for k, rnn in enumerate(rnns):
         for direction, cell in zip(directions(name, model), cells(rnn), strict=True):
             at = f"{name}.{k}.{direction}"

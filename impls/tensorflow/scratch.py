@@ -97,7 +97,7 @@ def unroll(cell, xs, state, p, valid=None, reverse=False):
         else:
             v = valid[:, t, None]  # [B, 1]
             state = tuple(tf.where(v, after, before) for after, before in zip(new, state, strict=True))
-            hs = hs.write(t, tf.where(v, new[0], tf.zeros_like(new[0])))
+            hs = hs.write(t, tf.where(v, new[0], 0))
     return tf.transpose(hs.stack(), [1, 0, 2]), state
 
 
@@ -117,16 +117,14 @@ def directions(name, model):
 
 def stack(params, name, xs, state, valid, masks, model):
     """Every h of the top layer [B, T, D*H], and the final state of each layer."""
-    final = {}
+    cell, final = CELLS[model.cell], {}
     for k in range(model.layers):
         if k > 0 and masks is not None:
             xs = xs * tf.cast(masks[k - 1], xs.dtype) / (1 - model.dropout)
         both = []
         for direction in directions(name, model):
             at = f"{name}.{k}.{direction}"
-            hs, final[at] = unroll(
-                CELLS[model.cell], xs, state[at], layer(params, at), valid, reverse=direction == "bwd"
-            )
+            hs, final[at] = unroll(cell, xs, state[at], layer(params, at), valid, reverse=direction == "bwd")
             both.append(hs)
         xs = tf.concat(both, axis=2)  # [B, T, D*H]
     return xs, final
@@ -137,7 +135,7 @@ def stack(params, name, xs, state, valid, masks, model):
 
 def within(lengths, steps):
     """valid [B, T]: which steps are within the lengths [B]; None where all are."""
-    return None if lengths is None else tf.sequence_mask(lengths, steps)
+    return None if lengths is None else tf.range(steps, dtype=lengths.dtype) < lengths[:, None]
 
 
 def bridge(params, inputs, model):
@@ -217,7 +215,7 @@ def advance(params, tokens, state, model):
 def shapes(model):
     """The parameters of the model, with their shapes."""
     H, E, O = model.hidden, model.embedding, model.outputs  # noqa: E741
-    found = {"head.W_hq": (model.width, O), "head.b_q": (O,)}
+    found: dict = {}
     if model.inputs == "tokens":
         found["embed"] = (model.vocabulary, E)
     if model.wiring == "decoder":
@@ -226,20 +224,20 @@ def shapes(model):
         found |= stack_shapes("encoder", model.input_width, model)
     if model.wiring != "encoder":
         found |= {"decoder.embed": (O, E)} | stack_shapes("decoder", E, model)
-    return found
+    return found | {"head.W_hq": (model.width, O), "head.b_q": (O,)}
 
 
-def stack_shapes(name, I, model):  # noqa: E741
-    """The parameters of one stack, which reads [B, T, I]."""
+def stack_shapes(name, width, model):
+    """The parameters of a stack, ``width`` its inputs', with their shapes."""
     G, H = GATES[model.cell], model.hidden
-    found = {}
+    found: dict = {}
     for k in range(model.layers):
         for direction in directions(name, model):
             at = f"{name}.{k}.{direction}"
-            found |= {f"{at}.W_xh": (I, G * H), f"{at}.W_hh": (H, G * H), f"{at}.b_h": (G * H,)}
+            found |= {f"{at}.W_xh": (width, G * H), f"{at}.W_hh": (H, G * H), f"{at}.b_h": (G * H,)}
             if model.cell == "gru":
                 found[f"{at}.b_hn"] = (H,)
-        I = model.width  # noqa: E741
+        width = model.width
     return found
 
 

@@ -8,7 +8,6 @@ and a whole training step is one ``tf.function``.
 import numpy as np
 import tensorflow as tf
 
-from suites.interface import Array, Arrays, Batch
 from suites.spec import EOS, PAD
 
 from .device import find
@@ -34,8 +33,8 @@ def mean(losses, valid):
     if valid is None:
         return tf.reduce_mean(losses)
     valid = valid[..., None]
-    count = tf.math.count_nonzero(valid, dtype=losses.dtype) * losses.shape[-1]
-    return tf.reduce_sum(tf.where(valid, losses, tf.zeros_like(losses))) / count
+    count = tf.reduce_sum(tf.cast(valid, losses.dtype)) * losses.shape[-1]
+    return tf.reduce_sum(tf.where(valid, losses, 0)) / count
 
 
 LOSSES = {
@@ -51,7 +50,7 @@ def choose(logits, u, temperature):
         return tf.argmax(logits, axis=1)
     p = tf.nn.softmax(logits / tf.cast(temperature, logits.dtype))
     below = tf.cast(tf.cumsum(p, axis=1), u.dtype) <= u[:, None]
-    return tf.minimum(tf.math.count_nonzero(below, axis=1), logits.shape[1] - 1)
+    return tf.minimum(tf.reduce_sum(tf.cast(below, tf.int64), axis=1), logits.shape[1] - 1)
 
 
 def clip(grads, threshold):
@@ -116,7 +115,7 @@ class Trainer:
 
     # parameters
 
-    def load(self, params: Arrays, carry: Arrays | None = None) -> None:
+    def load(self, params, carry=None):
         own = self.net.from_canonical({name: np.asarray(w, self.dtype) for name, w in params.items()})
         for name, w in self.params.items():
             w.assign(own[name])
@@ -127,31 +126,31 @@ class Trainer:
             carry = None  # every step starts from zeros
         self.state = self._zero_state() if carry is None else self._state(carry)
 
-    def dump(self) -> Arrays:
+    def dump(self):
         return self._canonical(self.params)
 
-    def dump_optimiser(self) -> Arrays:
+    def dump_optimiser(self):
         dumped = {"step": self.fetch(self.steps)}
         for moment in ("m.", "v.") if self.moments else ():
             own = {name: self.moments[moment + name] for name in self.params}
             dumped |= {moment + name: value for name, value in self._canonical(own).items()}
         return dumped
 
-    def dump_carry(self) -> Arrays:
+    def dump_carry(self):
         return self._named(self.state, "")
 
     # what is computed
 
-    def forward(self, batch: Batch, carry: Arrays) -> Arrays:
+    def forward(self, batch, carry):
         logits, hidden, final = self._forward(self.place(batch), self._state(carry))
         arrays = {"logits": logits} | {f"hidden.{name}": hs for name, hs in hidden.items()}
         return {name: self.fetch(value) for name, value in arrays.items()} | self._named(final, "final.")
 
-    def loss(self, batch: Batch, carry: Arrays) -> float:
+    def loss(self, batch, carry):
         loss, *_ = self._value_and_grad(self.place(batch), self._state(carry))
         return float(loss)
 
-    def gradients(self, batch: Batch, carry: Arrays) -> Arrays:
+    def gradients(self, batch, carry):
         _, own, dstate, dinputs, _ = self._value_and_grad(self.place(batch), self._state(carry))
         grads = self._canonical(own)
         if self.model.inputs == "features":
@@ -160,32 +159,33 @@ class Trainer:
 
     # what is timed
 
-    def place(self, batch: Batch) -> Batch:
-        return Batch(*(None if array is None else self._tensor(array) for array in batch))
+    def place(self, batch):
+        return tf.nest.map_structure(self._tensor, batch)
 
-    def step(self, placed: Batch) -> tf.Tensor:
-        loss, final = self._step(placed, self.state)
+    def step(self, placed):
+        # Where none is carried, none comes or goes: a call takes time for each tensor.
+        loss, final = self._step(placed, self.state if self.training.stateful else None)
         if self.training.stateful:
             self.state = final
         return loss
 
-    def infer(self, placed: Batch) -> tf.Tensor:
-        return self._infer(placed)
+    def infer(self, placed):
+        return self._infer(placed._replace(masks=None))
 
-    def decode(
-        self, placed: Batch, steps: int, draws: Array | None = None, temperature: float = 1.0
-    ) -> tf.Tensor:
+    def decode(self, placed, steps, draws=None, temperature=1.0):
+        prompt = placed._replace(targets=None, decoder_inputs=None, target_lengths=None, masks=None)
         with tf.device(self.device):
-            u = None if draws is None else tf.constant(draws)
-            return self._decode(placed, tf.constant(steps), u, tf.constant(temperature, tf.float64))
+            draws = None if draws is None else tf.constant(draws)  # in float64 for every dtype
+            # As tensors: each new Python number would be traced anew.
+            return self._decode(prompt, tf.constant(steps), draws, tf.constant(temperature, tf.float64))
 
-    def fetch(self, value: tf.Tensor) -> Array:
+    def fetch(self, value):
         return np.array(value.numpy())  # a copy: value.numpy() may be a view of TensorFlow's memory
 
-    def sync(self) -> None:
+    def sync(self):
         tf.test.experimental.sync_devices()
 
-    def path(self) -> dict[str, str]:
+    def path(self):
         return {"kernel": self.net.kernel, "compiled": "tf.function"}
 
     # what is compiled: traced once for each shape, inlined where one calls another
@@ -211,24 +211,22 @@ class Trainer:
     @tf.function
     def _step(self, batch, state):
         with tf.device(self.device):
-            if not self.training.stateful:
-                state = self._zero_state(batch.inputs.shape[0])
-            loss, grads, _, _, final = self._value_and_grad(batch, state)
+            first = state if self.training.stateful else self._zero_state(batch.inputs.shape[0])
+            loss, grads, _, _, final = self._value_and_grad(batch, first)
             grads = clip(grads, self.training.clip)
             step = self.steps.assign_add(1)
             self._update(self.params, grads, self.moments, step, self.training)
-            return loss, final
+            return loss, final if self.training.stateful else None
 
     @tf.function
     def _infer(self, batch):
         with tf.device(self.device):
-            return self._forward(batch._replace(masks=None), self._zero_state(batch.inputs.shape[0]))[0]
+            return self._forward(batch, self._zero_state(batch.inputs.shape[0]))[0]
 
     @tf.function
     def _decode(self, batch, steps, draws, temperature):
         with tf.device(self.device):
-            state = self._zero_state(batch.inputs.shape[0])
-            token, state = self.net.start(batch._replace(masks=None), state)
+            token, state = self.net.start(batch, self._zero_state(batch.inputs.shape[0]))
             ended, tokens = tf.zeros_like(token, tf.bool), tf.TensorArray(token.dtype, steps)
             for k in tf.range(steps):
                 logits, state = self.net.advance(token, state)
@@ -246,7 +244,9 @@ class Trainer:
         if self.model.head == "final":
             return None
         lengths = batch.lengths if self.model.wiring == "encoder" else batch.target_lengths
-        return None if lengths is None else tf.sequence_mask(lengths, batch.targets.shape[1])
+        if lengths is None:
+            return None
+        return tf.range(batch.targets.shape[1], dtype=lengths.dtype) < lengths[:, None]
 
     def _layers(self):
         """The names of the layers whose initial state is given."""
@@ -277,6 +277,8 @@ class Trainer:
     def _tensor(self, array):
         """On the device: floats in the row's dtype, masks as they are, and tokens as int64,
         for int32 tensors stay on the host, even beside a GPU."""
+        if array is None:
+            return None
         dtype = {"f": self.dtype, "i": np.int64, "b": np.bool_}[array.dtype.kind]
         with tf.device(self.device):
             return tf.constant(array.astype(dtype))

@@ -5,10 +5,10 @@ the gates stand in the canonical order (LSTM i f g o, GRU r z n). nn layers carr
 second bias ``bias_hh`` [G*H]. It stays at zero and out of the optimiser, but for
 the n block of ``gru``: that is b_hn.
 
-One module runs all layers of a stack, in both directions. Where there is dropout each layer is
-a module of its own: with ``dropout=p`` a module of many layers draws masks itself, and nothing
-can be put between its layers. Ragged batches go through pack_padded_sequence.
-The state of a module is torch's: h [n*D, B, H], or (h, c), for its n layers.
+One module runs all layers of a stack, in both directions. Where there is dropout,
+each layer is a module of its own: a module of many draws its masks itself, and
+lets nothing between its layers. Ragged batches are packed. The state of a module
+of n layers is torch's: h [n*D, B, H], or (h, c).
 """
 
 import torch
@@ -43,7 +43,10 @@ LAYER_NAMES = {"weight_ih": "W_xh", "weight_hh": "W_hh", "bias_ih": "b_h", "bias
 
 
 def unroll(module, xs, state, lengths):
-    """Every h of the module's top layer [B, T, D*H], zero in padding, and its final state."""
+    """Every h of the module's top layer [B, T, D*H], zero in padding, and its final state.
+
+    On a GPU a ragged batch waits: ``pad_packed_sequence`` copies the order of its rows to the CPU.
+    """
     if lengths is None:
         return module(xs, state)
     packed, final = module(pack_padded_sequence(xs, lengths, batch_first=True, enforce_sorted=False), state)

@@ -127,7 +127,7 @@ def _others(array: Array, lengths: Array, tokens: int) -> tuple[Array, int | Non
         padding = (beyond >= 0).reshape(*beyond.shape, *[1] * (array.ndim - 2))
         return np.where(padding, 1 - array, array), None
     absent = np.setdiff1d(np.arange(tokens), array[beyond < 0])
-    strange = int(absent[-1]) if absent.size else None
+    strange = int(absent[-1]) if absent.size and beyond.max() >= 0 else None
     other = (array + 1) % tokens
     if strange is not None:
         other[beyond % 2 == 0] = strange

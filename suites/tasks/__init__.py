@@ -63,4 +63,9 @@ def facts(task: Task) -> Facts:
 
 def cast(batch: Batch, dtype: str) -> Batch:
     """The batch with its floats in ``dtype``; tokens, lengths and masks stay."""
-    return Batch(*(a.astype(dtype) if a is not None and a.dtype == np.float32 else a for a in batch))
+    floats = {
+        name: array.astype(dtype)
+        for name, array in batch._asdict().items()
+        if array is not None and array.dtype == np.float32
+    }
+    return batch._replace(**floats)

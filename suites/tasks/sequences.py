@@ -64,11 +64,17 @@ def sides(
 ) -> tuple[Sequences, Sequences]:
     """Both sides of the split, each line by ``encode`` its tokens.
 
-    Raises UserError where they are not those of the spec, and for a sequence that is too long.
+    Raises UserError where they are not those of the spec, for a sequence that is too long, and
+    for a side that fills no batch.
     """
     lines, n = training + held, len(training)
     rows = [encode(line) for line in lines]
     _check(task, rows, lines)
+    if min(n, len(held)) < task.batch:
+        raise UserError(
+            f"data source {task.data.name!r}: expected at least {task.batch} sequences (batch) in training "
+            f"and held out, got {n} and {len(held)}."
+        )
     return _arrays(task, rows[:n], training), _arrays(task, rows[n:], held)
 
 
@@ -109,12 +115,8 @@ def shuffled(task: Task, sequences: Sequences, seed: int) -> Iterator[Sequences]
 
 
 def in_order(task: Task, sequences: Sequences, order: Array | None = None) -> Iterator[Sequences]:
-    """Batches of B, once; what fills no batch is left out. Raises UserError where nothing fills one."""
+    """Batches of B, once; what fills no batch is left out."""
     B, N = task.batch, len(sequences.labels)
-    if N < B:
-        raise UserError(
-            f"data source {task.data.name!r}: expected at least {B} sequences for a batch, got {N}."
-        )
     order = np.arange(N) if order is None else order
     for k in range(N // B):
         at = order[k * B : (k + 1) * B]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import signal
@@ -13,10 +14,12 @@ from pathlib import Path
 
 import pytest
 
+import suites.bench.__main__
 from results import store
+from results.errors import UserError
 from results.record import Record
 from suites import selection, spec
-from suites.bench.__main__ import gate_options, narrowed, parse, rows
+from suites.bench.__main__ import gate_options, main, narrowed, parse, rows
 from suites.bench.campaign import shuffled
 from suites.implementations import IMPLS
 from suites.recording import ROOT
@@ -172,6 +175,21 @@ def test_the_default_is_a_stated_choice(
     for name, value in (("task", task), ("cell", cell)):
         assert (f"--{name} {value}" in told) is (value != vars(asked)[name])
     assert ("--full takes every task and cell" in told) is (told != "")
+
+
+@pytest.mark.parametrize(("more", "task"), [([], "adding,char_lm"), (["--full"], None)])
+def test_a_run_takes_the_default_choice(
+    monkeypatch: pytest.MonkeyPatch, more: list[str], task: str | None
+) -> None:
+    seen: list[str | None] = []
+
+    def enough(options: argparse.Namespace) -> None:
+        seen.append(options.task)
+        raise UserError("enough")
+
+    monkeypatch.setattr(suites.bench.__main__, "rows", enough)
+    assert main(["--impl", "numpy", *more]) == 2
+    assert seen == [task]
 
 
 def test_what_is_proven_is_what_is_timed() -> None:

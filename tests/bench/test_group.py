@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from results.errors import UserError
-from suites import selection, spec, tasks
+from suites import implementations, selection, spec, tasks
 from suites.bench import floor
 from suites.bench import group as groups
 from suites.bench.group import MissingSync, Sample
@@ -116,6 +116,20 @@ def test_tokens_and_floor_are_those_of_valid_steps() -> None:
     assert groups.products(task, "infer", batches) == floor.inference(task, (3, 4))
     assert groups.products(task, "decode", batches) == floor.decoding(task, task.target_length, (3, 4))
     assert groups.products(task, "infer", batches) != floor.inference(task)
+
+
+def test_a_group_has_the_floor_of_its_own_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    numpy, asked = implementations.device_module(implementations.find("numpy")), []
+
+    class Device:
+        configure = staticmethod(numpy.configure)
+        floor = staticmethod(lambda products, *_: asked.append(products))
+
+    monkeypatch.setattr(groups.implementations, "device_module", lambda _: Device)
+    task = groups.build(question(task="sentiment"), threads=1).question.task
+    lengths = floor.valid_lengths(task, list(islice(tasks.batches(task, 0), groups.BATCHES)))
+    assert lengths[0] < task.length
+    assert asked == [floor.training(task, lengths), floor.inference(task, lengths)]
 
 
 def test_a_group_is_one_row() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from suites.interface import Arrays
-from suites.parity.comparator import compare, error
+from suites.parity.comparator import compare, compare_tokens, error
 from suites.parity.tolerances import Tolerance
 
 
@@ -63,11 +63,12 @@ def test_one_element_far_off_is_seen_among_many() -> None:
     assert abs(error(got["w"], expected["w"]) - 1e-3) < 1e-12
 
 
-def test_the_worst_element_and_the_first_time_step_are_named() -> None:
-    expected = {"hidden.encoder.0.fwd": np.ones((2, 5, 3))}
-    got = {"hidden.encoder.0.fwd": np.ones((2, 5, 3))}
-    got["hidden.encoder.0.fwd"][1, 2, 0] += 1e-6
-    got["hidden.encoder.0.fwd"][0, 4, 1] += 1e-3
+@pytest.mark.parametrize("name", ["hidden.encoder", "hidden.decoder", "logits"])
+def test_the_worst_element_and_the_first_time_step_are_named(name: str) -> None:
+    expected = {name: np.ones((2, 5, 3))}
+    got = {name: np.ones((2, 5, 3))}
+    got[name][1, 2, 0] += 1e-6
+    got[name][0, 4, 1] += 1e-3
     (finding,) = compare(expected, got, lambda name: Tolerance(1e-9, "test"), "float64", "here")
     assert finding.at == "index [0, 4, 1], first at t = 2"
     assert (finding.expected, finding.got) == ("1", "1.001")
@@ -77,3 +78,42 @@ def test_no_square_underflows() -> None:
     """Errors of 1e-170 have squares below the smallest double."""
     expected = np.full(4, 1e-170)
     assert abs(error(expected * 1.5, expected) - 0.5) < 1e-12
+
+
+TOKENS = np.array([[3, 4, 2, 0], [5, 6, 7, 8]])
+ALL = np.ones((2, 4), bool)
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.int64, np.uint8])
+def test_equal_tokens_pass_in_every_integer_type(kind: type) -> None:
+    finding = compare_tokens(TOKENS, TOKENS.astype(kind), ALL, "test", "greedy")
+    assert (finding.problem, finding.error, finding.where) == ("", 0.0, "greedy")
+
+
+def test_the_first_wrong_token_is_named() -> None:
+    got = np.array([[3, 4, 2, 1], [5, 9, 7, 8]])
+    finding = compare_tokens(TOKENS, got, ALL, "test", "greedy")
+    assert finding.problem == "error above tolerance"
+    assert (finding.tensor, finding.where) == ("tokens", "greedy, row 1, step 1")
+    assert (finding.expected, finding.got) == ("6", "9")
+    assert (finding.error, finding.tolerance) == (2 / 8, 0.0)
+
+
+def test_tokens_that_do_not_count_may_differ() -> None:
+    got, counted = TOKENS.copy(), ALL.copy()
+    got[1, 2:], counted[1, 2:] = 1, False
+    assert not compare_tokens(TOKENS, got, counted, "test", "sampled").failed
+    got[0, 0] = 4
+    assert compare_tokens(TOKENS, got, counted, "test", "sampled").error == 1 / 6
+
+
+@pytest.mark.parametrize(
+    ("got", "problem"),
+    [
+        (TOKENS.tolist(), "not a NumPy array"),
+        (TOKENS.astype(float), "wrong dtype"),
+        (TOKENS[:, :3], "wrong shape"),
+    ],
+)
+def test_tokens_of_another_form_fail(got: object, problem: str) -> None:
+    assert compare_tokens(TOKENS, got, ALL, "test", "greedy").problem == problem

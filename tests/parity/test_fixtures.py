@@ -9,16 +9,18 @@ import pytest
 
 from results.errors import UserError
 from suites import spec
-from suites.parity import digests
+from suites.parity import decoding, digests
 from suites.parity.comparator import error
-from suites.parity.fixtures import Fixture, make, norms
-from suites.parity.reference import horizon, perturbed, plan, reference, refuse
+from suites.parity.decoding import GREEDY, SAMPLED
+from suites.parity.fixtures import POISON, Fixture, counted, make, norms, oracle, poisoned
+from suites.parity.reference import answer, horizon, perturbed, plan, reference, refuse, travelled
 from suites.parity.tolerances import HORIZON, KAPPA_LIMIT, STEPS, roundoff
+from suites.spec import EOS, PAD
 
 PAIRS = [(task, cell) for task in spec.names() for cell in spec.cells(task)]
 
 
-@pytest.fixture(params=PAIRS, ids=lambda pair: "-".join(pair))
+@pytest.fixture(params=PAIRS, ids="-".join, scope="module")
 def fixture(request: pytest.FixtureRequest) -> Fixture:
     task, cell = request.param
     return make(spec.load(task, cell=cell), 0)
@@ -26,9 +28,36 @@ def fixture(request: pytest.FixtureRequest) -> Fixture:
 
 def test_dimensions_are_pairwise_different(fixture: Fixture) -> None:
     task, model = fixture.task, fixture.task.model
-    sizes = [task.batch, task.length, model.input_width, model.hidden, model.outputs]
-    assert len(set(sizes)) == len(sizes)
+    sizes = {"B": task.batch, "T": task.length, "H": model.hidden, "D*H": model.width, "O": model.outputs}
+    sizes |= {"I": model.features, "V": model.vocabulary, "E": model.embedding, "S": task.target_length}
+    if model.wiring == "decoder":
+        del sizes["S"]  # is T
+    if not model.bidirectional:
+        del sizes["D*H"]  # is H
+    if model.generates and model.wiring == "encoder":
+        del sizes["V"]  # is O
+    if model.features == model.outputs == 1:
+        del sizes["O"]  # one value in, one out
+    known = [size for size in sizes.values() if size]
+    assert len(set(known)) == len(known), sizes
     assert task.length >= 3
+
+
+def test_lengths_are_ragged(fixture: Fixture) -> None:
+    task, first = fixture.task, fixture.batches[0]
+    lengths = [first.lengths, first.target_lengths]
+    assert any(found is not None for found in lengths) == task.model.ragged
+    assert any(found is not None and len(set(found)) > 1 for found in lengths) == task.model.ragged
+    for found, longest in zip(lengths, (task.length, task.target_length), strict=True):
+        assert found is None or 1 <= found.min() <= found.max() <= longest
+
+
+def test_masks_drop_and_keep(fixture: Fixture) -> None:
+    masks = [batch.masks for batch in fixture.batches if batch.masks is not None]
+    assert len(masks) == (STEPS if fixture.task.model.dropout else 0)
+    for mask in masks:
+        assert abs(mask.mean() - (1 - fixture.task.model.dropout)) < 0.15
+    assert len({mask.tobytes() for mask in masks}) == len(masks)
 
 
 def test_weights_are_distinct_and_no_bias_is_zero(fixture: Fixture) -> None:
@@ -41,14 +70,75 @@ def test_weights_are_distinct_and_no_bias_is_zero(fixture: Fixture) -> None:
 
 def test_one_carry_is_zero_and_one_is_not(fixture: Fixture) -> None:
     assert all((part == 0).all() for part in fixture.carries["zero"].values())
-    assert all((part != 0).all() for part in fixture.carries["random"].values())
+    assert all((part != 0).all() for part in fixture.start.values())
+
+
+def test_a_decoder_alone_has_no_carry_and_is_asked_once(fixture: Fixture) -> None:
+    alone = fixture.task.model.wiring == "decoder"
+    assert list(fixture.carries) == (["zero"] if alone else ["zero", "random"])
+    assert bool(fixture.start) != alone
 
 
 def test_tokens_repeat_and_some_are_absent(fixture: Fixture) -> None:
-    if fixture.task.model.inputs == "tokens":
-        counts = np.bincount(fixture.batches[0].inputs.ravel(), minlength=fixture.task.model.vocabulary)
-        assert counts.max() > 1
-        assert counts.min() == 0
+    model, batch = fixture.task.model, fixture.batches[0]
+    for tokens, kinds in ((batch.inputs, model.vocabulary), (batch.decoder_inputs, model.outputs)):
+        if tokens is not None and tokens.dtype == np.int32:
+            counts = np.bincount(tokens.ravel(), minlength=kinds)
+            assert counts.max() > 1
+            assert counts.min() == 0
+
+
+def test_poison_is_in_the_padding_and_nowhere_else(fixture: Fixture) -> None:
+    bad, model, sound = poisoned(fixture), fixture.task.model, fixture.batches[0]
+    if bad is None:
+        assert not model.ragged
+        return
+    lengths = {"inputs": sound.lengths, "decoder_inputs": sound.target_lengths}
+    lengths["targets"] = counted(sound, model)
+    for name, old, new in zip(sound._fields, sound, bad.batches[0], strict=True):
+        if lengths.get(name) is None:
+            assert new is old
+            continue
+        assert new.dtype == old.dtype
+        assert ((new != old).reshape(*old.shape[:2], -1).any(axis=2) == _beyond(lengths[name], old)).all()
+    poison = 0
+    for name, embed in (("inputs", "embed"), ("decoder_inputs", "decoder.embed")):
+        strange = np.flatnonzero((bad.params.get(embed, np.zeros((1, 1))) == POISON).all(axis=1))
+        for token in strange:
+            tokens = getattr(bad.batches[0], name)
+            assert (tokens == token).any()
+            assert (_beyond(lengths[name], tokens) | (tokens != token)).all()
+        poison += strange.size
+    assert poison >= 1
+
+
+def test_the_oracle_does_not_see_the_poison(fixture: Fixture) -> None:
+    bad = poisoned(fixture)
+    if bad is not None:
+        for dtype in spec.DTYPES:
+            sound, got = (answer(oracle(f.task, dtype), f, dtype) for f in (fixture, bad))
+            for part in ("forward", "loss", "gradients"):
+                for case, tensors in getattr(sound, part).items():
+                    for name, value in tensors.items():
+                        assert (getattr(got, part)[case][name] == value).all(), (part, case, name)
+
+
+def test_what_a_level_asks_of_padding_can_fail(fixture: Fixture) -> None:
+    """Where lengths are not told, the poison is seen."""
+    bad = poisoned(fixture)
+    if bad is None:
+        return
+    blind = [
+        replace(f, batches=(f.batches[0]._replace(lengths=None, target_lengths=None), *f.batches[1:]))
+        for f in (fixture, bad)
+    ]
+    sound, got = (answer(oracle(f.task), f, "float64") for f in blind)
+    assert got.loss["carry zero"]["loss"] != sound.loss["carry zero"]["loss"]
+
+
+def _beyond(lengths: np.ndarray, array: np.ndarray) -> np.ndarray:
+    beyond: np.ndarray = np.arange(array.shape[1]) >= lengths[:, None]
+    return beyond
 
 
 def test_clipping_is_active_and_idle_within_the_first_steps(fixture: Fixture) -> None:
@@ -60,7 +150,7 @@ def test_clipping_is_active_and_idle_within_the_first_steps(fixture: Fixture) ->
 
 
 def test_both_dtypes_start_from_the_same_numbers(fixture: Fixture) -> None:
-    floats = [*fixture.params.values(), *fixture.carries["random"].values()]
+    floats = [*fixture.params.values(), *fixture.start.values()]
     floats += [batch.inputs for batch in fixture.batches if fixture.task.model.inputs == "features"]
     assert all(array.dtype == np.float32 for array in floats)
 
@@ -72,6 +162,16 @@ def test_the_digest_is_frozen_and_sees_one_bit(fixture: Fixture) -> None:
     moved.flat[0] = np.nextafter(moved.flat[0], np.float32(9))
     changed = replace(fixture, params=fixture.params | {name: moved})
     assert digests.check(changed).failed
+
+
+def test_the_digest_sees_every_array_of_every_batch(fixture: Fixture) -> None:
+    sound, last = fixture.digest(), fixture.batches[-1]
+    for name, array in zip(last._fields, last, strict=True):
+        if array is not None:
+            moved = array.copy()
+            moved.flat[-1] = 1 - moved.flat[-1] if array.dtype != bool else not moved.flat[-1]
+            changed = last._replace(**{name: moved})
+            assert replace(fixture, batches=(*fixture.batches[:-1], changed)).digest() != sound, name
 
 
 def test_well_conditioned(fixture: Fixture) -> None:
@@ -103,6 +203,91 @@ def test_a_perturbation_is_one_ulp(fixture: Fixture) -> None:
         for name, value in fixture.params.items():
             assert (moved.params[name] != value).all()
             assert error(moved.params[name], value) <= 2 * 2 * roundoff(dtype)
+        for was, now in zip(fixture.batches[0], moved.batches[0], strict=True):
+            floats = was is fixture.batches[0].inputs and was.dtype == np.float32
+            assert (now[was != 0] != was[was != 0]).all() if floats else now is was
+
+
+def test_the_answers_stand_in_the_order_in_which_an_error_travels() -> None:
+    names = ["logits", "hidden.decoder", "hidden.encoder", "final.decoder.0.fwd.h", "final.decoder.1.fwd.h"]
+    names += ["final.encoder.1.fwd.h", "final.encoder.0.fwd.h"]
+    assert list(travelled(dict.fromkeys(names, np.zeros(1)), 2)) == [
+        "final.encoder.0.fwd.h",
+        "hidden.encoder",
+        "final.encoder.1.fwd.h",
+        "final.decoder.0.fwd.h",
+        "hidden.decoder",
+        "final.decoder.1.fwd.h",
+        "logits",
+    ]
+
+
+# what is decoded
+
+
+@pytest.fixture(
+    params=[pair for pair in PAIRS if spec.load(pair[0]).model.generates], ids="-".join, scope="module"
+)
+def written(request: pytest.FixtureRequest) -> tuple[Fixture, decoding.Decoded]:
+    task, cell = request.param
+    known = reference(spec.load(task, cell=cell), 0)
+    return known.fixture, known.decoded
+
+
+def test_some_rows_end_early_and_some_do_not(written: tuple[Fixture, decoding.Decoded]) -> None:
+    fixture, decoded = written
+    if fixture.task.model.wiring == "encoder":
+        return
+    assert set(decoding.ends(decoded.tokens[SAMPLED])) == {True, False}
+    for tokens in decoded.tokens.values():
+        for row in tokens:
+            after = np.flatnonzero(row == EOS)[:1]
+            assert all((row[at + 1 :] == PAD).all() for at in after)
+
+
+def test_the_text_is_no_constant(written: tuple[Fixture, decoding.Decoded]) -> None:
+    _, decoded = written
+    assert all(len(np.unique(row)) > 1 for row in decoded.tokens[SAMPLED])
+    assert (decoded.tokens[SAMPLED] != decoded.tokens[GREEDY]).any()
+
+
+def test_the_text_follows_from_the_logits_that_are_read(written: tuple[Fixture, decoding.Decoded]) -> None:
+    """Token by token and all at once, as in training, the oracle says the same."""
+    fixture, decoded = written
+    learnt = replace(fixture, params=decoded.params)
+    for case, tokens in decoded.tokens.items():
+        logits = decoding.read(learnt, decoded.batch, tokens)
+        if case == GREEDY:
+            chosen = logits.argmax(axis=2)
+        else:
+            exp = np.exp(logits / decoding.TEMPERATURE)
+            cumulative = np.cumsum(exp / exp.sum(axis=2, keepdims=True), axis=2)
+            chosen = (cumulative <= decoded.draws[..., None]).sum(axis=2)
+        counts = np.isfinite(decoded.margins[case])
+        assert (chosen == tokens)[counts].all()
+        assert counts.mean() > 0.3
+
+
+def test_nearly_every_token_is_compared(written: tuple[Fixture, decoding.Decoded]) -> None:
+    """With the tolerance of a float32 row, ten times over."""
+    _, decoded = written
+    for case in decoded.tokens:
+        assert decoded.counted(case, 1e-5).mean() > 0.9
+
+
+def test_a_row_is_compared_until_the_first_thin_margin() -> None:
+    margins = np.array([[3.0, 1.9, 3.0], [2.0, 3.0, 0.0]])
+    decoded = decoding.Decoded({}, None, margins, {}, {GREEDY: margins}, {GREEDY: 100.0})  # type: ignore[arg-type]
+    assert decoded.counted(GREEDY, 1e-2).tolist() == [[True, False, False], [True, True, False]]
+
+
+def test_margins() -> None:
+    logits = np.log(np.array([[[0.5, 0.25, 0.25], [0.1, 0.2, 0.7]]]))
+    greedy = decoding.margin(logits, None)
+    assert error(greedy, np.log([[2.0, 3.5]])) < 1e-14
+    sure = decoding.TEMPERATURE * logits  # undone by the temperature
+    sampled = decoding.margin(sure, np.array([[0.45, 0.95]]))
+    assert error(sampled, np.array([[0.05, 0.65]])) < 1e-14
 
 
 def test_the_horizon_is_where_the_oracle_strays() -> None:

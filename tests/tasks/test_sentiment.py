@@ -345,8 +345,12 @@ def test_the_hashes_hold_the_split_and_the_cut_is_free(real: Callable[..., Task]
 
 
 def test_sides_that_fill_no_batch_are_refused(real: Callable[..., Task]) -> None:
-    task = real(held_out_share=0.01)
-    with pytest.raises(UserError, match=r"'own': expected at least 5 sequences for a batch, got [0-4]\."):
-        next(tasks.held_out(task, 0))
+    few = real(held_out_share=0.01)
+    words = r"'own': expected at least 5 sequences \(batch\) in training and held out, got 19\d and \d\."
+    for asked in (tasks.batches, tasks.held_out):
+        with pytest.raises(UserError, match=words):
+            next(asked(few, 0))
+    with pytest.raises(UserError, match=words):
+        tasks.facts(few)
     with pytest.raises(UserError, match=r"'own': expected at least 500 sequences"):
-        next(tasks.batches(dataclasses.replace(task, batch=500), 0))
+        next(tasks.batches(dataclasses.replace(real(), batch=500), 0))

@@ -27,9 +27,9 @@ from suites.tasks.padding import padded, teacher_forced
 MONTHS = ("January", "February", "March", "April", "May", "June", "July",
           "August", "September", "October", "November", "December")  # fmt: skip
 FORMS: Mapping[str, Callable[[date], str]] = {
-    "long": lambda day: f"{MONTHS[day.month - 1]} {day.day}, {day.year}",
+    "month first": lambda day: f"{MONTHS[day.month - 1]} {day.day}, {day.year}",
     "day first": lambda day: f"{day.day} {MONTHS[day.month - 1]} {day.year}",
-    "short": lambda day: f"{MONTHS[day.month - 1][:3]} {day.day}, {day.year}",
+    "year first": lambda day: f"{day.year} {MONTHS[day.month - 1]} {day.day}",
 }
 
 
