@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from suites.implementations import IMPLS
 from suites.recording import ROOT
 
 ONE = ["--task", "adding", "--cell", "lstm", "--dtype", "float64"]
+WRITER = ["--task", "caption", "--cell", "lstm", "--dtype", "float64"]
 SWAP = ("scratch.py", "a_i, a_f, a_g, a_o = np", "a_f, a_i, a_g, a_o = np")
 DEVIATION = """
 [[deviation]]
@@ -61,23 +63,34 @@ def test_a_sound_row_prints_a_line_a_level(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout
     for level in range(6):
         assert f"level {level}" in done.stdout
+    assert "level 7" not in done.stdout
     assert "complex step, 8 gradients" in done.stdout
     assert record(tmp_path)["status"] == "passed"
 
 
+def test_what_generates_is_let_to_write(tmp_path: Path) -> None:
+    done = gate(tmp_path, "--impl", "numpy", *WRITER)
+    assert done.returncode == 0, done.stdout
+    assert "level 7  decode" in done.stdout
+    assert "60 of 60 tokens compared" in done.stdout
+    levels: Any = record(tmp_path)["body"]
+    assert [level["level"] for level in levels["levels"]] == [0, 1, 2, 3, 4, 5, 7]
+
+
 @pytest.mark.parametrize(
-    ("change", "level", "tensor"),
+    ("row", "change", "level", "tensor"),
     [
-        (SWAP, 1, "hidden.encoder.0.fwd"),
-        (("scratch.py", ' + p["b_h"]  # [B, 4H]', "  # [B, 4H]"), 1, "hidden.encoder.0.fwd"),
-        (("training.py", "(np.sqrt(v_hat) + eps)", "np.sqrt(v_hat + eps)"), 4, "encoder.0.fwd.W_xh"),
+        (ONE, SWAP, 1, "hidden.encoder"),
+        (ONE, ("scratch.py", ' + p["b_h"]  # [B, 4H]', "  # [B, 4H]"), 1, "hidden.encoder"),
+        (ONE, ("training.py", "(np.sqrt(v_hat) + eps)", "np.sqrt(v_hat + eps)"), 4, "encoder.0.fwd.W_xh"),
+        (WRITER, ("training.py", "ended |= token == EOS", "ended |= token < 0"), 7, "tokens"),
     ],
-    ids=["gates swapped", "bias dropped", "epsilon misplaced"],
+    ids=["gates swapped", "bias dropped", "epsilon misplaced", "end of sequence ignored"],
 )
 def test_a_wrong_folder_fails_and_says_where(
-    tmp_path: Path, change: tuple[str, str, str], level: int, tensor: str
+    tmp_path: Path, row: list[str], change: tuple[str, str, str], level: int, tensor: str
 ) -> None:
-    done = gate(tmp_path / "records", "--impl", str(copy(tmp_path / "mine", change)), *ONE)
+    done = gate(tmp_path / "records", "--impl", str(copy(tmp_path / "mine", change)), *row)
     assert done.returncode == 1
     assert f"level {level} (" in done.stdout
     assert f"{tensor}: error above tolerance" in done.stdout

@@ -14,6 +14,7 @@ from suites.recording import ROOT
 
 PARTS = ("suites", "impls/numpy", "results", "tests/parity", "locks", "pyproject.toml")
 GATE, COMPARATOR, MUTANTS = "test_gate.py", "test_comparator.py", "test_mutants.py"
+CLIMB, CACHE = "test_climb.py", "test_cache.py"
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,17 @@ DEFECTS = [
     Defect("only one step is followed", "tolerances.toml", "optimiser_steps = 3", "optimiser_steps = 1",
            MUTANTS, "as_stated and zeroed"),
     Defect("surplus names pass", "comparator.py", "if name not in expected:", "if False:", COMPARATOR, "surplus"),
+    Defect("wrong tokens pass", "comparator.py", "wrong = counted & (got != expected)", "wrong = counted & False",
+           COMPARATOR, "first_wrong_token"),
+    Defect("no token counts", "decoding.py", "return ~np.logical_or.accumulate(thin, axis=1)", "return thin & False",
+           CLIMB, "wrong_answer and char_lm"),
+    Defect("nobody is let to write", "ladder.py", "checks.append(self._decode)", "pass", CLIMB, "wrong_answer and char_lm"),
+    Defect("evaluation is not asked for", "reference.py", "(cases | undropped(cases)).items()", "cases.items()",
+           CLIMB, "wrong_answer and sentiment"),
+    Defect("padding is not poisoned", "fixtures.py", "return np.where(beyond >= 0, other, array)", "return np.where(False, other, array)",
+           CLIMB, "wrong_answer and sentiment and poisoned"),
+    Defect("an edited measurement is believed", "cache.py", 'content.get("digest") == _sha256(found)', "True", CACHE, "damaged"),
+    Defect("a measurement of another source is believed", "cache.py", 'or content.get("key") != wanted', "", CACHE, "another_source"),
 ]  # fmt: skip
 
 

@@ -61,6 +61,7 @@ def test_new_returns_what_a_reader_gets(parts: Parts) -> None:
         ("body.digest", "none", "body.digest"),
         ("body.levels.0.status", "failed", "body.levels.0.status"),
         ("body.levels.0.error", "nan", "body.levels.0.error"),
+        ("body.levels.0.level", 8, "body.levels.0.level"),
         ("body.levels.0.error", -1.0, "body.levels.0.error"),
         ("body.levels.0.error", "small", "body.levels.0.error"),
         ("body.levels.0.tolerance", "inf", "body.levels.0.tolerance"),
