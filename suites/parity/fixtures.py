@@ -59,11 +59,12 @@ def make(task: Task, seed: int) -> Fixture:
 
 
 def around(task: Task, seed: int, batches: Iterable[Batch]) -> Fixture:
-    """The fixture of these batches. Raises UserError as :func:`make`."""
+    """The fixture of these batches, every second with other values in its padding. Raises as :func:`make`."""
     carries = {"zero": weights.carry(task, None), "random": weights.carry(task, seed)}
     if not carries["random"]:
         del carries["random"]
-    fixture = Fixture(task, seed, weights.initial(task, seed, SCALE), carries, tuple(batches))
+    seen = tuple(repadded(batch, task.model)[0] if k % 2 else batch for k, batch in enumerate(batches))
+    fixture = Fixture(task, seed, weights.initial(task, seed, SCALE), carries, seen)
     return replace(fixture, task=_with_clip(task, _threshold(fixture)))
 
 
@@ -99,22 +100,31 @@ def poisoned(fixture: Fixture) -> Fixture | None:
     Where a token stands nowhere valid, it is among them, and its embedding is POISON. Every
     answer must stay.
     """
-    batch, model, params = fixture.batches[0], fixture.task.model, dict(fixture.params)
+    batch, strange = repadded(fixture.batches[0], fixture.task.model)
+    if batch is fixture.batches[0]:
+        return None
+    params = dict(fixture.params)
+    for embed, token in strange.items():
+        params[embed] = params[embed].copy()
+        params[embed][token] = POISON
+    return replace(fixture, params=params, batches=(batch, *fixture.batches[1:]))
+
+
+def repadded(batch: Batch, model: Model) -> tuple[Batch, dict[str, int]]:
+    """The batch with other legal values in its padding; of each embedding, a token that stands only there."""
     places = (
         ("inputs", batch.lengths, "embed", model.vocabulary),
         ("decoder_inputs", batch.target_lengths, "decoder.embed", model.outputs),
         ("targets", counted(batch, model), "", model.outputs),
     )
     others: dict[str, Array] = {}
+    only_there: dict[str, int] = {}
     for name, lengths, embed, tokens in places:
         if lengths is not None:
             others[name], strange = _others(getattr(batch, name), lengths, tokens)
             if embed and strange is not None:
-                params[embed] = params[embed].copy()
-                params[embed][strange] = POISON
-    if not others:
-        return None
-    return replace(fixture, params=params, batches=(batch._replace(**others), *fixture.batches[1:]))
+                only_there[embed] = strange
+    return (batch._replace(**others) if others else batch), only_there
 
 
 def _others(array: Array, lengths: Array, tokens: int) -> tuple[Array, int | None]:

@@ -183,8 +183,15 @@ class Climb:
     # level 7
 
     def _decode(self) -> Level:
-        """Trained weights, so that the text is no constant; a random carry, which it may not start from."""
-        decoded = self.reference.decoded
+        """Weights that give no constant text; a random carry, which it may not start from.
+
+        Another text comes first: what its weights, batch and draws leave behind must not reach it.
+        """
+        decoded, other = self.reference.decoded, tasks.cast(self.reference.fixture.batches[1], self.dtype)
+        self._load({name: w[::-1] for name, w in decoded.params.items()})
+        before, steps = self.impl.place(other), decoded.draws.shape[1]
+        self.impl.fetch(self.impl.decode(before, steps))
+        self.impl.fetch(self.impl.decode(before, steps, decoded.draws[::-1], 1.0))
         self._load(decoded.params, self.reference.fixture.start)
         tolerance = self._rule()("logits")
         placed = self.impl.place(tasks.cast(decoded.batch, self.dtype))

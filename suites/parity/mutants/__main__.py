@@ -26,7 +26,7 @@ from suites.parity.mutants.mutation import (
     try_out,
 )
 
-COLUMNS = "{:>9}  {:<58} {:>9} {:>6}  {:<30} {:<22} {:<19} {}"
+COLUMNS = "{:>9}  {:<58} {:>9} {:>6}  {:<30} {:<36} {:<19} {}"
 HEADER = ("", "mutation", "predicted", "killed", "tensor", "where", "error / tolerance", "verdict")
 
 
