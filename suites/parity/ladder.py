@@ -191,7 +191,7 @@ class Climb:
         self._load({name: w[::-1] for name, w in decoded.params.items()})
         before, steps = self.impl.place(other), decoded.draws.shape[1]
         self.impl.fetch(self.impl.decode(before, steps))
-        self.impl.fetch(self.impl.decode(before, steps, decoded.draws[::-1], 1.0))
+        self.impl.fetch(self.impl.decode(before, steps, decoded.draws[::-1].copy(), 1.0))
         self._load(decoded.params, self.reference.fixture.start)
         tolerance = self._rule()("logits")
         placed = self.impl.place(tasks.cast(decoded.batch, self.dtype))

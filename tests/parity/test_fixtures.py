@@ -225,54 +225,55 @@ def test_the_answers_stand_in_the_order_in_which_an_error_travels() -> None:
 # what is decoded
 
 
-@pytest.fixture(
-    params=[pair for pair in PAIRS if spec.load(pair[0]).model.generates], ids="-".join, scope="module"
-)
-def written(request: pytest.FixtureRequest) -> tuple[Fixture, decoding.Decoded]:
-    task, cell = request.param
-    known = reference(spec.load(task, cell=cell), 0)
-    return known.fixture, known.decoded
+@pytest.fixture(scope="module")
+def written(fixture: Fixture) -> decoding.Decoded | None:
+    """None where nothing is."""
+    if not fixture.task.model.generates:
+        return None
+    return reference(spec.load(fixture.task.name, cell=fixture.task.model.cell), 0).decoded
 
 
-def test_some_rows_end_early_and_some_do_not(written: tuple[Fixture, decoding.Decoded]) -> None:
-    fixture, decoded = written
-    if fixture.task.model.wiring == "encoder":
+def test_some_rows_end_early_and_some_do_not(fixture: Fixture, written: decoding.Decoded | None) -> None:
+    if written is None or fixture.task.model.wiring == "encoder":
         return
-    assert set(decoding.ends(decoded.tokens[SAMPLED])) == {True, False}
-    for tokens in decoded.tokens.values():
+    assert set(decoding.ends(written.tokens[SAMPLED])) == {True, False}
+    for tokens in written.tokens.values():
         for row in tokens:
             after = np.flatnonzero(row == EOS)[:1]
             assert all((row[at + 1 :] == PAD).all() for at in after)
 
 
-def test_the_text_is_no_constant(written: tuple[Fixture, decoding.Decoded]) -> None:
-    _, decoded = written
-    assert all(len(np.unique(row)) > 1 for row in decoded.tokens[SAMPLED])
-    assert (decoded.tokens[SAMPLED] != decoded.tokens[GREEDY]).any()
+def test_the_text_is_no_constant(written: decoding.Decoded | None) -> None:
+    if written is not None:
+        assert all(len(np.unique(row)) > 1 for row in written.tokens[SAMPLED])
+        assert (written.tokens[SAMPLED] != written.tokens[GREEDY]).any()
 
 
-def test_the_text_follows_from_the_logits_that_are_read(written: tuple[Fixture, decoding.Decoded]) -> None:
+def test_the_text_follows_from_the_logits_that_are_read(
+    fixture: Fixture, written: decoding.Decoded | None
+) -> None:
     """Token by token and all at once, as in training, the oracle says the same."""
-    fixture, decoded = written
-    learnt = replace(fixture, params=decoded.params)
-    for case, tokens in decoded.tokens.items():
-        logits = decoding.read(learnt, decoded.batch, tokens)
+    if written is None:
+        return
+    learnt = replace(fixture, params=written.params)
+    for case, tokens in written.tokens.items():
+        logits = decoding.read(learnt, written.batch, tokens)
         if case == GREEDY:
             chosen = logits.argmax(axis=2)
         else:
             exp = np.exp(logits / decoding.TEMPERATURE)
             cumulative = np.cumsum(exp / exp.sum(axis=2, keepdims=True), axis=2)
-            chosen = (cumulative <= decoded.draws[..., None]).sum(axis=2)
-        counts = np.isfinite(decoded.margins[case])
+            chosen = (cumulative <= written.draws[..., None]).sum(axis=2)
+        counts = np.isfinite(written.margins[case])
         assert (chosen == tokens)[counts].all()
         assert counts.mean() > 0.3
 
 
-def test_nearly_every_token_is_compared(written: tuple[Fixture, decoding.Decoded]) -> None:
+def test_nearly_every_token_is_compared(written: decoding.Decoded | None) -> None:
     """With the tolerance of a float32 row, ten times over."""
-    _, decoded = written
-    for case in decoded.tokens:
-        assert decoded.counted(case, 1e-5).mean() > 0.9
+    if written is not None:
+        for case in written.tokens:
+            assert written.counted(case, 1e-5).mean() > 0.9
 
 
 def test_a_row_is_compared_until_the_first_thin_margin() -> None:
