@@ -90,7 +90,7 @@ def joined(state, modules):
 def parted(name, final, model):
     """The state of each layer and direction, from that of each module."""
     names = [f"{name}.{k}.{direction}" for k in range(model.layers) for direction in directions(name, model)]
-    each = []
+    each: list = []
     for last in final:
         parts = last if model.cell == "lstm" else (last,)
         each += zip(*(part.unbind() for part in parts), strict=True)
