@@ -106,7 +106,7 @@ def check_data(questions: list[Question]) -> None:
 def tasks_and_cells(get: Callable[[str], str | None]) -> list[tuple[str, str]]:
     """The (task, cell) pairs that the options select.
 
-    Where ``--data`` is given and ``--task`` is not, the tasks that have this data.
+    Where ``--task`` is not given, the tasks that have the ``--data`` and the ``--cell`` asked for.
     """
     asked, data = get("task"), get("data")
     names = asked.split(",") if asked else spec.names()
@@ -115,9 +115,10 @@ def tasks_and_cells(get: Callable[[str], str | None]) -> list[tuple[str, str]]:
         names = [name for name in names if data in sources[name]]
         if not names:
             raise unknown("data source", data, sorted({s for have in sources.values() for s in have}))
-    return [
+    pairs = [
         (name, cell) for name in names for cell in _several(get("cell"), spec.cells(name), "cell", spec.CELLS)
     ]
+    return pairs if asked else [(name, cell) for name, cell in pairs if cell in spec.cells(name)]
 
 
 def one_of(what: str, name: str, valid: tuple[str, ...] | list[str]) -> str:

@@ -14,7 +14,16 @@ def rows(**options: str) -> list[selection.Row]:
 
 
 def test_all_by_default() -> None:
-    assert len(rows(impl="numpy")) == len(spec.names()) * len(spec.CELLS) * len(spec.DTYPES)
+    pairs = sum(len(spec.cells(name)) for name in spec.names())
+    assert len(rows(impl="numpy")) == pairs * len(spec.DTYPES)
+
+
+def test_a_cell_alone_selects_the_tasks_that_ask_for_it() -> None:
+    found = {row.task for row in rows(impl="numpy", cell="gru_reset_before")}
+    assert found == {name for name in spec.names() if "gru_reset_before" in spec.cells(name)}
+    assert {row.cell for row in rows(impl="numpy", cell="rnn,gru")} == {"rnn", "gru"}
+    with pytest.raises(UserError, match="unknown cell 'rnn'"):
+        rows(impl="numpy", task="caption", cell="rnn")
 
 
 def test_several_with_commas() -> None:

@@ -148,7 +148,7 @@ def test_a_decoding_is_timed_where_the_task_generates(tmp_path: Path) -> None:
     (timed,) = kept(tmp_path)
     works = ("train", "floor_train", "infer", "floor_infer", "decode", "floor_decode")
     assert tuple(block["what"] for block in timed["body"]["blocks"]) == works
-    assert timed["body"]["tokens_per_decode"] == 3 * 11
+    assert timed["body"]["tokens_per_decode"] == 3 * 12
     assert timed["body"]["phases"]["first_decode_s"] > 0
 
 
