@@ -218,7 +218,7 @@ def report(session: nox.Session) -> None:
 def add(kind: str, framework: str, device: str) -> None:
     """Register ``<kind>-<framework>-<device>``."""
     command, doc = {
-        "parity": (("-m", "pytest", "suites/parity"), "Prove {} equal to the float64 oracle."),
+        "parity": (("-m", "pytest", "-c", "pyproject.toml", "suites/parity"), "Prove {} equal to the float64 oracle."),
         "bench": (("-m", "suites.bench"), "Prove {} equal to the float64 oracle, then time it."),
         "train": (("-m", "suites.train"), "Prove {}, then train a task to its stated steps."),
     }[kind]
@@ -259,10 +259,33 @@ def mutants(session: nox.Session) -> None:
         run(session, name, "-m", "suites.parity.mutants", "--impl", name, *session.posargs, needs=needs)
 
 
+@declare()
+def calibrate(session: nox.Session) -> None:
+    """Measure the gate's errors over seeds (-- measure --impl torch), derive its constants (-- derive)."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--impl")
+    asked = parser.parse_known_args(session.posargs)[0].impl
+    name = asked if asked in FRAMEWORKS else "numpy"
+    needs = "harness" if name == "numpy" else name
+    run(session, name, "-m", "suites.parity.calibration", *(session.posargs or ["derive"]), needs=needs)
+
+
+@declare()
+def diff(session: nox.Session) -> None:
+    """What got slower from one set of records to another (-- OLD NEW); fails on a regression."""
+    run(session, "numpy", "-m", "reports.diff", *session.posargs, needs="reports")
+
+
 @declare(tags=["ci"])
 def tests(session: nox.Session) -> None:
     """The project's own tests (posargs go to pytest)."""
     run(session, "numpy", "-m", "pytest", *(session.posargs or ["tests"]))
+
+
+@declare(name="own-layer", tags=["ci"])
+def own_layer(session: nox.Session) -> None:
+    """Run the worked example of suites/parity/README.md: it fails as the page says, then passes."""
+    run(session, "torch", "-m", "pytest", *(session.posargs or ["tests/parity/test_own_layer.py"]))
 
 
 @declare(name="report-check", tags=["ci"])

@@ -50,7 +50,7 @@ def curves(rows: Sequence[Row]) -> pd.DataFrame:
                         "; ".join(" ".join(member[name] for name in WHO) for member, _ in members)
                     ),
                     "points": str(points["held_out"].index.size),
-                    "metric": _metric(record["body"]),
+                    "metric": metric(record["body"]),
                     "held out": _apart(points["held_out"]),
                     "training loss": _apart(points["loss"]),
                 }
@@ -65,7 +65,7 @@ def _cells(row: Row, record: Record) -> dict[str, str]:
     if record["status"] != "ok":
         return {"metric": NOTHING, "held out": f"{record['status']}: {brief(record['reason'])}"}
     return {
-        "metric": _metric(body),
+        "metric": metric(body),
         "held out": escape(", ".join(f"{name} {value:.4g}" for name, value in _ordered(body))),
         "optimum": "unknown" if body["optimum"] is None else f"{body['optimum']:.4g}",
         "short of it": _short(body),
@@ -76,7 +76,7 @@ def _cells(row: Row, record: Record) -> dict[str, str]:
     }
 
 
-def _metric(body: dict[str, Any]) -> str:
+def metric(body: dict[str, Any]) -> str:
     """The unit of the task, and which way is better."""
     better = BETTER.get(body["metric"])
     return escape(body["metric"]) + (f", {better} is better" if better else "")

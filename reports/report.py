@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from reports import quality, speed, tables
+from reports import quality, quiet, speed, tables
+from reports.equivalence import equivalence
 from reports.markdown import brief, escape, table
 from reports.rows import Row, digest, select
 from results.record import Record
@@ -48,6 +49,14 @@ LEVELS = (
     "The row nearest to its tolerance: error, in brackets error over tolerance. "
     "Rows that deviate or are void are left out."
 )
+TRAJECTORIES = (
+    "*Steps inside the envelope*: how long training kept to the oracle's within the tolerance of its level "
+    "(in float32 a multiple of the oracle's own float32 error), of the row that was followed least; >= where "
+    "it never left. Past the step at which the oracle's own error is too large to tell anything, no row is "
+    "followed. *Twice in a process*: the same training once more, every loss, parameter and moment to the "
+    "bit. *In several processes*: the losses of all records under the same key. What is not equal: by the "
+    "largest relative difference, from the first step that differs, of the row that differs most."
+)
 QUALITY = (
     "Trained to the steps that the spec states, from the same weights over the same batches; the metrics are "
     "those of held-out data, the task's own first. *Optimum*: the best of it that any model can expect; "
@@ -58,13 +67,28 @@ CURVES = (
     "The same training by several rows: over the points that all have, the largest difference between "
     "two of them, in brackets its share of their mean."
 )
+EQUIVALENCE = (
+    "Level 6: the same spec trained from the same seeds; each seed's held-out metric less the reference's, "
+    "the mean of these differences with its 90 % t interval. *Equivalent*: the whole interval lies within "
+    "the margin, which is where two one-sided tests both reject at 5 % (p is the greater of theirs). "
+    "*Different*: all of it lies outside. *Not shown* is neither: no difference found is no equality. The "
+    "margin is part of the spec, so it was stated before the run. A training without a result rules "
+    "*equivalent* out; why it has none is told above. Every line is a test of its own."
+)
+QUIET = (
+    "Between the sample groups, with nothing of ours running, a fixed matrix product and a memory copy were "
+    "timed: the median over these samples, their interquartile range over it, the slowest over the fastest. "
+    "*Used by others*, *stolen* (by a hypervisor): shares of our cores' time, the groups' own included. "
+    "A campaign is not quiet past {} of spread of the product, {} used by others, {} stolen, or where a core "
+    "was slowed for its heat."
+).format(*(f"{100 * limit:.0f} %" for limit in (quiet.SPREAD, quiet.OTHERS, quiet.STEAL)))
 KINDS = {"train": "Training", "infer": "Inference", "decode": "Greedy decoding"}
 
 
 def render(records: Iterable[Record], damaged: Sequence[Damaged] = (), name: str = "") -> str:
     """The page. It holds no time but the records' own, no path, and no number without a source."""
     rows, left_out = select(records)
-    parts = [f"# {TITLE}{f' ({escape(name)})' if name else ''}", TIMED, _data(rows)]
+    parts = [f"# {TITLE}{f' ({escape(name)})' if name else ''}", quiet.stamp(rows), TIMED, _data(rows)]
     machines: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         machines[row.hardware].append(row)
@@ -113,6 +137,12 @@ def _section(number: int, rows: Sequence[Row]) -> list[str]:
     errors = tables.level_errors(rows)
     if not errors.empty:
         parts += ["### Error per level", LEVELS, table(errors)]
+    followed = tables.trajectories(rows)
+    if not followed.empty:
+        parts += ["### Training step by step", TRAJECTORIES, table(followed)]
+    states = quiet.table_of(rows)
+    if not states.empty:
+        parts += ["### Was the machine quiet?", QUIET, table(states)]
     for what, title in KINDS.items():
         parts += _throughput(what, title, rows)
     starts = speed.startup(rows)
@@ -127,6 +157,9 @@ def _section(number: int, rows: Sequence[Row]) -> list[str]:
     curves = quality.curves(rows)
     if not curves.empty:
         parts += ["#### Learning curves side by side", CURVES, table(curves)]
+    equal = equivalence(rows)
+    if not equal.empty:
+        parts += ["#### Quality equivalence (level 6)", EQUIVALENCE, table(equal)]
     return parts
 
 

@@ -6,10 +6,12 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from results.record import Record, canonical
 from results.store import age
 
+TRAJECTORY = 5  # the level at which a row trains
 PROVEN_AS = ("implementation", "variant", "task", "cell", "dtype", "device", "data")
 
 
@@ -21,6 +23,8 @@ class Row:
     bench: tuple[Record, ...]
     memory: tuple[Record, ...]
     training: tuple[Record, ...]  # to quality
+    quiet: tuple[Record, ...] = ()  # the machine beside its groups
+    repeated: tuple[Record, ...] = ()  # earlier climbs under the key of ``parity``: must be equal to the bit
     void: bool = False  # its data or weights are not those of the other implementations
     verdict: str = ""  # why it may not be shown with numbers; empty where it may
     proven_at: str = ""  # which other size the gate was passed at; empty: at its own
@@ -28,7 +32,14 @@ class Row:
     @property
     def records(self) -> tuple[Record, ...]:
         """All of them."""
-        return (*([self.parity] if self.parity else []), *self.bench, *self.memory, *self.training)
+        return (
+            *([self.parity] if self.parity else []),
+            *self.repeated,
+            *self.bench,
+            *self.memory,
+            *self.training,
+            *self.quiet,
+        )
 
     @property
     def any(self) -> Record:
@@ -93,15 +104,30 @@ def _newest(group: list[Record]) -> Row:
     group = sorted(group, key=age)
     kept: list[Record] = []
     for record in group:
-        if _version(record) == _version(group[-1]):
+        if version(record) == version(group[-1]):
             kept = [older for older in kept if not _superseded(older, record)] + [record]
     parity = [record for record in kept if record["kind"] == "parity"]
     return Row(
         parity=parity[-1] if parity else None,
+        repeated=tuple(record for record in group if parity and _repeats(record, parity[-1])),
         bench=tuple(record for record in kept if record["kind"] == "bench"),
         memory=tuple(record for record in kept if record["kind"] == "memory"),
         training=tuple(record for record in kept if record["kind"] == "training"),
+        quiet=tuple(record for record in kept if record["kind"] == "quiet"),
     )
+
+
+def trajectory(record: Record) -> dict[str, Any] | None:
+    """Level 5 of a climb, where it says how the training went."""
+    levels: list[dict[str, Any]] = record["body"].get("levels", [])
+    return next((level for level in levels if level["level"] == TRAJECTORY and "repeat" in level), None)
+
+
+def _repeats(older: Record, record: Record) -> bool:
+    """Whether an older climb trained the same under the same key: its losses must then be equal."""
+    if older is record or older["kind"] != "parity" or trajectory(older) is None:
+        return False
+    return bool(older["key"] == record["key"] and version(older) == version(record))
 
 
 def _superseded(older: Record, record: Record) -> bool:
@@ -110,12 +136,14 @@ def _superseded(older: Record, record: Record) -> bool:
     whatever its threads."""
     if older["kind"] != record["kind"] or older["body"].get("pass") != record["body"].get("pass"):
         return False
+    if record["kind"] == "quiet":  # another moment
+        return False
     if record["kind"] == "training":
         return True
     return threads(older) == threads(record) or older["status"] != "ok" or record["status"] != "ok"
 
 
-def _version(record: Record) -> tuple[str, str, str, str]:
+def version(record: Record) -> tuple[str, str, str, str]:
     origin = record["provenance"]
     # A lock binds only an environment made from it; the versions are what was there.
     return record["fingerprint"], origin["source"], origin["lock"], canonical(origin["versions"])
@@ -142,7 +170,7 @@ def _same_code(row: Row, other: Row) -> bool:
     return (
         row.hardware == other.hardware
         and all(row[name] == other[name] for name in PROVEN_AS)
-        and _version(row.any)[1:] == _version(other.any)[1:]
+        and version(row.any)[1:] == version(other.any)[1:]
     )
 
 

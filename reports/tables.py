@@ -11,7 +11,7 @@ import pandas as pd
 
 from reports import statistics
 from reports.markdown import NOTHING, brief, escape, link
-from reports.rows import Row
+from reports.rows import Row, threads, trajectory
 from results.record import Record, decoded
 
 MIB = 2**20
@@ -96,6 +96,26 @@ def level_errors(rows: Sequence[Row]) -> pd.DataFrame:
     return _pivot(cells, levels, _level_cell)
 
 
+def trajectories(rows: Sequence[Row]) -> pd.DataFrame:
+    """Implementation x variant x dtype: how far training was followed, and whether it repeats to the bit."""
+    groups: dict[tuple[str, ...], list[tuple[Row, Mapping[str, Any]]]] = {}
+    for row in rows:
+        level = trajectory(row.parity) if row.parity and not row.void else None
+        if level is not None:
+            groups.setdefault((*who(row).values(), escape(row["dtype"])), []).append((row, level))
+    lines = [
+        {
+            **dict(zip((*WHO, "dtype"), key, strict=True)),
+            "rows": str(len(members)),
+            "steps inside the envelope": _inside([level for _, level in members]),
+            "twice in a process": _twice(members),
+            "in several processes": _across([row for row, _ in members]),
+        }
+        for key, members in sorted(groups.items())
+    ]
+    return pd.DataFrame(lines)
+
+
 def memory(rows: Sequence[Row]) -> pd.DataFrame:
     """Peak over baseline in MiB, and what the device's allocator says."""
     lines = []
@@ -128,8 +148,7 @@ def _outcome(row: Row, record: Record) -> str:
         return "void: data or weights differ"
     status, body = record["status"], record["body"]
     if status == "passed":
-        horizon = any(level["status"] == "horizon reached" for level in body["levels"])
-        return f"passed ({_worst_ratio(record):.2g})" + (", horizon reached" if horizon else "")
+        return f"passed ({_worst_ratio(record):.2g})" + _horizon(record)
     if status == "failed":
         level = first_failed(record)
         if level is None:
@@ -138,6 +157,66 @@ def _outcome(row: Row, record: Record) -> str:
     if status == "deviates" and "deviation" in body:
         return f"deviates ({link(body['deviation']['id'], body['deviation']['link'])})"
     return f"{status}: {brief(record['reason'])}"
+
+
+def _horizon(record: Record) -> str:
+    """How many steps of float32 training the gate could follow, where the record says."""
+    level = trajectory(record)
+    if level is not None and record["row"]["dtype"] == "float32":
+        return f", {_steps(level)}"
+    reached = any(level["status"] == "horizon reached" for level in record["body"]["levels"])
+    return ", horizon reached" if reached else ""
+
+
+def _steps(level: Mapping[str, Any]) -> str:
+    """The steps inside the envelope: at least these where the row left it at none."""
+    inside, of = level["inside"], level["of"]
+    return f">= {of} steps" if inside == of else f"{inside} of {of} steps"
+
+
+def _inside(levels: Sequence[Mapping[str, Any]]) -> str:
+    """Of the row that was followed least."""
+    return _steps(min(levels, key=lambda level: level["inside"] / level["of"]))
+
+
+def _twice(members: Sequence[tuple[Row, Mapping[str, Any]]]) -> str:
+    """The row that repeats worst, within its process."""
+    unequal = [(row, level["repeat"]) for row, level in members if not level["repeat"]["equal"]]
+    if not unequal:
+        return "bit-equal"
+    row, repeat = max(unequal, key=lambda found: decoded(found[1]["difference"]))
+    return _astray(len(unequal), row, decoded(repeat["difference"]), repeat["step"])
+
+
+def _across(rows: Sequence[Row]) -> str:
+    """The row whose losses differ most between its records of the same key."""
+    compared = [row for row in rows if row.repeated]
+    if not compared:
+        return "one record each"
+    found = [(row, *found) for row in compared if (found := _losses_apart(row))]
+    if not found:
+        return f"losses equal, {len(compared)} rows, {sum(1 + len(row.repeated) for row in compared)} records"
+    return _astray(len(found), *max(found, key=lambda each: each[1]))
+
+
+def _losses_apart(row: Row) -> tuple[float, int] | None:
+    """The largest relative difference between the losses of a row's records, and the first step."""
+    runs = [trajectory(record) for record in (row.parity, *row.repeated) if record is not None]
+    largest, first = 0.0, 0
+    for step, values in enumerate(zip(*(run["losses"] for run in runs if run), strict=False), start=1):
+        losses = [decoded(value) for value in values]
+        if len(set(map(repr, losses))) > 1:
+            apart = (max(losses) - min(losses)) / (max(map(abs, losses)) or 1)
+            largest, first = max(largest, apart if math.isfinite(apart) else math.inf), first or step
+    return (largest, first) if first else None
+
+
+def _astray(count: int, row: Row, difference: float, step: int) -> str:
+    """By how much, from where, which row, and by how many threads."""
+    records = [record for record in (row.parity, *row.repeated) if record is not None]
+    used = " or ".join(sorted({threads(record) for record in records}))
+    name = escape(f"{row['task']} {row['cell']}")
+    return f"{count} not: by {difference:.0e} from step {step} on ({name}, threads {used})"
 
 
 def _worst_ratio(record: Record) -> float:

@@ -11,7 +11,8 @@ import each other relatively (``from . import training``), and of the project
 just ``suites.interface`` and ``suites.spec``. ``dtype`` is ``"float32"`` or
 ``"float64"``; ``device`` is ``"cpu"`` or ``"gpu"``. ``build`` raises
 :class:`Unavailable` with a reason where it cannot serve (a cell it does not have,
-say). What it reads of ``task`` (``suites/spec.py``):
+say); it may be called again in the same process. How to start, with an example that runs:
+``suites/parity/README.md``. What ``build`` reads of ``task`` (``suites/spec.py``):
 
     task.batch, task.length         B, T
     task.target_length              S, where there is a decoder
@@ -66,14 +67,15 @@ Cells (``model.cell``; s = sigmoid; * elementwise; @ matrix product):
                          n = tanh(x @ W_xn + (r * h) @ W_hn + b_n)
                          h' = (1 - z) * n + z * h
 
-``W_xn`` is the ``n`` block of ``W_xh``, and so on. There is one bias per gate:
-a framework that carries a second keeps it at zero and out of the optimiser.
+``W_xn`` is the ``n`` block of ``W_xh``, ``b_n`` that of ``b_h``, and so on. There is one bias
+per gate, and ``b_hn``: a framework that carries more keeps them at zero and out of the optimiser.
 
 Stack: ``features`` [B, T, I] are used as they are; ``tokens`` [B, T] are rows of ``embed``,
 so I = E. Each layer reads the h of every step of the layer below, I = D*H; where
 bidirectional, [fwd, bwd] side by side, ``bwd`` running from the last step to the first.
 Dropout: where a batch has ``masks`` (it is then for training), what layer k reads, k >= 1,
-is multiplied by masks[k-1] / (1 - p); a batch without, and ``infer`` always, drops nothing.
+is multiplied by masks[k-1] / (1 - p), in ``forward``, ``loss``, ``gradients`` and ``step``; a batch
+without, and ``infer`` and ``decode`` always, drops nothing.
 Lengths: beyond the length of its sequence a state stays as it is and h counts as zero. So
 the final state of ``fwd`` is that of the last valid step, ``bwd`` starts there and ends at
 step 0, and what stands in the padding (any legal token) can change nothing.
@@ -81,14 +83,14 @@ step 0, and what stands in the padding (any legal token) can change nothing.
 Head: logits = h @ W_hq + b_q of the top layer: ``final``, [B, O], of [fwd, bwd] of its
 final states; ``every``, [B, T, O], of every step (h is zero in padding, so b_q stands there).
 
-Decoder: the same stack, one direction, over the rows of ``decoder.embed`` of
-``decoder_inputs`` [B, S], the gold tokens one step behind the targets (teacher forcing),
-with ``target_lengths`` for lengths; logits [B, S, O]. Layer k starts from the final state of
-the encoder's layer k; of a lone decoder, ``inputs`` [B, F] give every layer
-h = tanh(inputs @ W_xh + b_h) of the bridge, and c = 0.
+Decoder (never with a bidirectional encoder or dropout): the same stack, one direction, over the
+rows of ``decoder.embed`` of ``decoder_inputs`` [B, S], the gold tokens one step behind the
+targets (teacher forcing), with ``target_lengths`` for lengths; the head is ``every``, logits
+[B, S, O]. Layer k starts from the final state of the encoder's layer k; of a lone decoder,
+``inputs`` [B, F] give every layer h = tanh(inputs @ W_xh + b_h) of the bridge, and c = 0.
 
-Loss: mean over all valid elements, those within ``lengths`` (``every``) or, with a decoder,
-``target_lengths``, of (logits - targets)^2 (``squared_error``, targets shaped as the logits),
+Loss: mean over all valid elements (``final``: all; ``every``: those within ``lengths`` or, with a
+decoder, ``target_lengths``), of (logits - targets)^2 (``squared_error``, targets shaped as the logits),
 of -log softmax(logits)[target] in nats (``cross_entropy``, targets shaped as the logits
 without their last axis), or of -t log s(z) - (1 - t) log(1 - s(z)) for logit z and target t
 of 0 or 1 (``binary_cross_entropy``, targets shaped as the logits).
@@ -102,13 +104,18 @@ g <- g * min(1, clip / ||g||), no epsilon (||g|| = 0: g stays). Then the optimis
           w <- w - lr * (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
 
 with t = 1 at the first step; eps comes after the bias correction, outside the root.
+A float32 row is held to about three times NumPy's own rounding, so 1 - b1^t and 1 - b2^t are
+computed in float64 there too (in float32, 1 - 0.999 is off by 1.3e-5), then rounded; log softmax
+and log sigmoid in their stable forms.
 
 Decoding: from a token and a state, one step gives logits [B, O], these the next token, and
 so on. With a decoder the first token is BOS, the state the decoder's first; after a row's
-EOS follows PAD only (``suites.spec``: PAD 0, BOS 1, EOS 2). A language model reads its
+EOS follows PAD only (``suites.spec``: PAD 0, BOS 1, EOS 2); before it any token may be
+chosen, PAD and BOS too. A language model, which has no EOS and never ends, reads its
 prompt, ``inputs`` [B, T], from a zero state; the logits of its last step give the first token.
-Greedy: the token of the largest logit. Sampled, for a draw u in [0, 1): the number of k whose
-p_0 + ... + p_k <= u, at most O - 1, with p = softmax(logits / temperature).
+Greedy: the token of the largest logit, the first of equal ones. Sampled, for a draw u in
+[0, 1): the number of k whose p_0 + ... + p_k <= u, at most O - 1, with
+p = softmax(logits / temperature) in the row's dtype or a wider one, u in float64.
 """
 
 from __future__ import annotations
@@ -126,7 +133,8 @@ class Unavailable(Exception):
 
 
 class Batch(NamedTuple):
-    """One batch, as NumPy arrays on the host; what a task does not have is None."""
+    """One batch, as NumPy arrays on the host; what a task does not have is None. It always has
+    B rows; ragged ones are padded to T or S."""
 
     inputs: Array  # [B, T, I] floats of the row's dtype, [B, T] int32 tokens, [B, F] of a lone decoder
     targets: Array  # floats of the row's dtype, or int32 tokens: see Loss
@@ -137,12 +145,14 @@ class Batch(NamedTuple):
 
 
 class Implementation(Protocol):
-    """One (task, variant, dtype, device), ready to be proven and timed.
+    """One (task, variant, dtype, device), ready to be proven and timed. ``load`` is called first,
+    and may be called again at any time; the rest in any order.
 
     Arrays that cross this boundary are NumPy's, own their memory, and have the
     row's dtype; what is taken in is copied, for the caller may use it again. A *carry*
     is the initial state of the encoder: ``{"encoder.k.fwd.h": [B, H]}`` for each layer (and
-    ``bwd``), for an LSTM also ``"encoder.k.fwd.c"``; of a lone decoder it is empty.
+    ``bwd``), for an LSTM also ``"encoder.k.fwd.c"``; of a lone decoder it is empty. What is asked
+    with a carry starts from it, whether or not the task is stateful, and from nothing else.
     """
 
     def load(self, params: Arrays, carry: Arrays | None = None) -> None:
@@ -166,7 +176,8 @@ class Implementation(Protocol):
     def forward(self, batch: Batch, carry: Arrays) -> Arrays:
         """From this carry: ``logits``; ``hidden.encoder`` [B, T, D*H] and ``hidden.decoder``
         [B, S, H], every h of the top layer, zero in padding; ``final.<stack>.k.fwd.h`` [B, H]
-        (and ``bwd``, and ``.c``) of every layer of both. Changes nothing inside."""
+        (and ``bwd``, and ``.c``) of every layer. Of the stacks that there are: a lone decoder
+        has no encoder. Changes nothing inside."""
 
     def loss(self, batch: Batch, carry: Arrays) -> float:
         """The loss from this carry. Changes nothing inside."""
@@ -177,7 +188,8 @@ class Implementation(Protocol):
         ``inputs``, in their shape. Changes nothing inside."""
 
     def place(self, batch: Batch) -> Any:
-        """The batch on the device, in whatever form ``step``, ``infer`` and ``decode`` take. Untimed."""
+        """A copy of the batch on the device, in whatever form ``step``, ``infer`` and ``decode`` take. What
+        it returns is used many times, by all three, so they must leave it as it is. Untimed."""
 
     def step(self, placed: Any) -> Any:
         """One whole training step: forward, backward, clip, optimiser. TIMED.
@@ -187,12 +199,14 @@ class Implementation(Protocol):
         on the device; need not wait for the device."""
 
     def infer(self, placed: Any) -> Any:
-        """The logits from a zero state, nothing dropped, on the device; need not wait. TIMED."""
+        """The logits from a zero state, nothing dropped (of a decoder: of ``decoder_inputs``), on
+        the device, in the row's dtype. Changes nothing inside; need not wait. TIMED."""
 
     def decode(self, placed: Any, steps: int, draws: Array | None = None, temperature: float = 1.0) -> Any:
         """Where ``model.generates``: ``steps`` tokens, [B, steps] integers on the device, see
-        Decoding; greedy, or sampled by ``draws`` [B, steps], float64 in [0, 1). Reads
-        ``inputs`` and ``lengths`` of the batch only. Changes nothing inside; need not wait. TIMED."""
+        Decoding; greedy, or sampled by ``draws`` [B, steps], float64 in [0, 1). ``steps`` may be
+        more than T or S. Reads ``inputs`` and ``lengths`` of the batch only, starts from a zero
+        state or the bridge's. Changes nothing inside; need not wait. TIMED."""
 
     def fetch(self, value: Any) -> Array:
         """What ``step`` (shape ()), ``infer`` or ``decode`` returned, as a NumPy array on the host."""
@@ -217,6 +231,9 @@ class Implementation(Protocol):
 #                                         with the framework's own fastest means and
 #                                         waits for them: [(repeat, m, k, n), ...], each
 #                                         `repeat` products [m, k] @ [k, n] in turn
+#     compilations() -> int               what the framework has compiled or traced in this
+#                                         process so far; it may not grow while samples
+#                                         are taken (without it: nothing is compiled)
 #     peak_memory(device) -> dict[str, int]
 #                                         the device allocator's own peak in bytes
 #                                         (empty on a CPU)

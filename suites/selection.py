@@ -23,6 +23,8 @@ OPTIONS = {
     "--size": "a size of the task file: tiny, small, paper",
     "--data": "a data source of the task file; its first by default",
     "--length": "sequence length T, in place of the size's own",
+    "--batch": "sequences in a batch B, likewise",
+    "--hidden": "width H of the hidden state, likewise",
     "--seed": "seed of data and weights, 0 by default",
 }
 
@@ -37,7 +39,7 @@ class Row:
     cell: str
     dtype: str
     device: str
-    size: str
+    size: str  # with the B and H that are not its own: "small, B = 1"
     data: str
     length: int
     seed: int
@@ -82,13 +84,13 @@ def questions(get: Callable[[str], str | None], *, size: str, dtypes: tuple[str,
     device = one_of("device", get("device") or "cpu", DEVICES)
     variants = _several(get("variant"), folder.variants, "variant")
     chosen_dtypes = _several(get("dtype"), dtypes, "dtype", spec.DTYPES)
-    seed, length = _integer("seed", get("seed"), 0), _integer("length", get("length"), None)
+    seed = _integer("seed", get("seed"), 0)
     found = []
     for name, cell in tasks_and_cells(get):
-        task = spec.load(name, cell=cell, size=get("size") or size, data=get("data"), length=length)
+        task, sized = _task(get, name, cell, get("size") or size)
         for variant in variants:
             for dtype in chosen_dtypes:
-                asked = (task.name, cell, dtype, device, task.size, task.data.name, task.length, seed or 0)
+                asked = (task.name, cell, dtype, device, sized, task.data.name, task.length, seed or 0)
                 found.append(Question(Row(folder.name, variant, *asked), task, folder, name))
     return found
 
@@ -98,7 +100,7 @@ def check_data(questions: list[Question]) -> None:
 
     Raises UserError where it cannot be had: once, before anything runs.
     """
-    distinct = {(q.row.task, q.row.data, q.row.length, q.row.seed): q for q in questions}
+    distinct = {(q.row.task, q.row.data, q.row.length, q.task.batch, q.row.seed): q for q in questions}
     for question in distinct.values():
         next(tasks.batches(question.task, question.row.seed))
 
@@ -119,6 +121,21 @@ def tasks_and_cells(get: Callable[[str], str | None]) -> list[tuple[str, str]]:
         (name, cell) for name in names for cell in _several(get("cell"), spec.cells(name), "cell", spec.CELLS)
     ]
     return pairs if asked else [(name, cell) for name, cell in pairs if cell in spec.cells(name)]
+
+
+def _task(get: Callable[[str], str | None], name: str, cell: str, size: str) -> tuple[Task, str]:
+    """The task with what the options put in place of its size's own, and the name of that size for a row."""
+    length, batch, hidden = (_integer(what, get(what), None) for what in ("length", "batch", "hidden"))
+    own = spec.load(name, cell=cell, size=size, data=get("data"), length=length)
+    if batch is None and hidden is None:
+        return own, size
+    task = spec.load(
+        name, cell=cell, size=size, data=get("data"), length=length, batch=batch, hidden=hidden
+    )
+    sized = [size]
+    sized += [f"B = {task.batch}"] if task.batch != own.batch else []
+    sized += [f"H = {task.model.hidden}"] if task.model.hidden != own.model.hidden else []
+    return task, ", ".join(sized)
 
 
 def one_of(what: str, name: str, valid: tuple[str, ...] | list[str]) -> str:

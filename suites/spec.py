@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -28,6 +29,7 @@ CELLS = ("rnn", "lstm", "gru", "gru_reset_before")
 GATES = {"rnn": 1, "lstm": 4, "gru": 3, "gru_reset_before": 3}
 DTYPES = ("float32", "float64")
 WIRINGS = ("encoder", "encoder_decoder", "decoder")
+LARGEST = 65_536  # of B, T, H; as task.schema.json has it
 PAD, BOS, EOS = 0, 1, 2  # of a decoder's tokens: padding, begin and end of a sequence
 
 
@@ -114,6 +116,7 @@ class Task:
     training: Training
     schedule: Schedule
     data: Data
+    margin: float | None = None  # of the primary metric: differences within it are none; None: not stated
 
 
 def names() -> list[str]:
@@ -134,21 +137,25 @@ def load(
     size: str = "tiny",
     data: str | None = None,
     length: int | None = None,
+    batch: int | None = None,
+    hidden: int | None = None,
 ) -> Task:
     """Read a task by name, or by the path of a TOML file of the same form.
 
-    ``cell``, ``data`` default to the file's first; ``length`` overrides T.
+    ``cell``, ``data`` default to the file's first; ``length``, ``batch``, ``hidden`` stand in
+    place of the size's own T, B, H.
     Raises UserError that names the file, the key, what was expected and what was found.
     """
     path = _find(task)
     raw = read(path)
     cell = _choose("cell", cell, raw["cells"], path)
     sizes, sources = raw["sizes"], raw["data"]
-    sized = sizes[_choose("size", size, list(sizes), path)]
+    sized = dict(sizes[_choose("size", size, list(sizes), path)])
+    for name, value, least in (("length", length, 2), ("batch", batch, 1), ("hidden", hidden, 1)):
+        if value is not None:
+            sized[name] = _bounded(name, value, least)
     source_name = _choose("data source", data, list(sources), path)
     source = dict(sources[source_name])
-    if length is not None and length < 2:
-        raise UserError(f"--length: expected an integer of at least 2, got {length}.")
     model = _model(raw["model"], cell, sized, source)
     settings = raw["training"]
     training = Training(
@@ -166,17 +173,17 @@ def load(
             f"{path}: sizes.{size}.evaluate_every: expected a divisor of steps = {schedule.steps}, "
             f"got {schedule.every}."
         )
-    length = length or sized["length"]
     return Task(
         name=raw["name"],
         size=size,
         batch=sized["batch"],
-        length=length,
-        target_length=_target_length(model, length, sized, path, size),
+        length=sized["length"],
+        target_length=_target_length(model, sized, path, size),
         model=model,
         training=training,
         schedule=schedule,
         data=Data(source_name, source),
+        margin=_margin(raw, path),
     )
 
 
@@ -256,15 +263,34 @@ def _model(fixed: dict[str, Any], cell: str, sized: dict[str, Any], source: dict
     )
 
 
-def _target_length(model: Model, length: int, sized: dict[str, Any], path: Path, size: str) -> int:
+def _bounded(name: str, value: int, least: int) -> int:
+    """What an option says in place of a size. Raises UserError."""
+    if not least <= value <= LARGEST:
+        raise UserError(
+            f"--{name}: expected an integer of at least {least} and at most {LARGEST}, got {value}."
+        )
+    return value
+
+
+def _target_length(model: Model, sized: dict[str, Any], path: Path, size: str) -> int:
     """S: of an encoder-decoder the size's own, of a lone decoder T. Raises UserError where it is missing."""
     if model.wiring == "encoder":
         return 0
     if model.wiring == "decoder":
-        return length
+        return int(sized["length"])
     if "target_length" not in sized:
         raise UserError(f"{path}: expected sizes.{size}.target_length for a decoder, got none.")
     return int(sized["target_length"])
+
+
+def _margin(raw: dict[str, Any], path: Path) -> float | None:
+    """Of equivalence, where it is stated. Raises UserError for what no bound of the schema stops."""
+    if "equivalence" not in raw:
+        return None
+    margin = float(raw["equivalence"]["margin"])
+    if math.isnan(margin):
+        raise UserError(f"{path}: equivalence.margin: expected a number, got nan.")
+    return margin
 
 
 def _cross_check(model: Model, training: Training, path: Path, size: str, source: str) -> None:

@@ -67,6 +67,9 @@ def test_the_sessions_are_those_of_the_design(sessions: dict[str, dict[str, Any]
         "compare",
         "report",
         "report-check",
+        "calibrate",
+        "diff",
+        "own-layer",
         "mutants",
         "tests",
         "lint",
@@ -77,6 +80,7 @@ def test_the_sessions_are_those_of_the_design(sessions: dict[str, dict[str, Any]
         "lint",
         "tests",
         "mutants",
+        "own-layer",
         "report-check",
     }
 

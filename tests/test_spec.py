@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from results.errors import UserError
-from suites import spec
+from suites import spec, tasks
 
 GOOD = (spec.TASKS / "adding" / "task.toml").read_text(encoding="utf-8")
 
@@ -56,6 +56,7 @@ def test_the_fingerprint_follows_every_field() -> None:
         spec.load("adding", length=12),
         spec.load("char_lm"),
         dataclasses.replace(base, training=dataclasses.replace(base.training, epsilon=1e-7)),
+        dataclasses.replace(base, margin=0.1),  # a margin is stated before the run or not at all
     ]
     assert len({spec.fingerprint(task) for task in [base, *others]}) == 1 + len(others)
 
@@ -66,6 +67,21 @@ def test_the_fingerprint_follows_the_schedule_and_the_split() -> None:
     options = dict(base.data.options) | {"training_share": 0.9}
     other_split = dataclasses.replace(base, data=dataclasses.replace(base.data, options=options))
     assert len({spec.fingerprint(task) for task in (base, longer, other_split)}) == 3
+
+
+@pytest.mark.parametrize("name", spec.names())
+def test_every_task_states_a_margin_far_below_what_there_is_to_learn(name: str) -> None:
+    task = spec.load(name, size="small")
+    facts = tasks.facts(task)
+    assert task.margin is not None
+    assert 0 < task.margin <= 0.03 * abs(facts.optimum - facts.baseline)
+
+
+def test_a_file_without_a_margin_states_none(tmp_path: Path) -> None:
+    path = tmp_path / "task.toml"
+    path.write_text(GOOD.replace("[equivalence]\nmargin = 1.7e-3", ""), encoding="utf-8")
+    assert spec.load(str(path)).margin is None
+    assert spec.load("adding").margin == 1.7e-3
 
 
 def test_a_source_may_name_the_size_that_it_is_trained_at() -> None:
@@ -104,6 +120,12 @@ def test_the_length_can_be_any(length: int) -> None:
         ),
         ("[data.generated]", "[data.generated]\ntraining_share = 1", ["training_share", "less than 1"]),
         ("stateful = false", "stateful = 0", ["training.stateful", "boolean", "0"]),
+        ("margin = 1.7e-3", "margin = 0", ["equivalence.margin", "more than 0"]),
+        ("margin = 1.7e-3", "margin = -0.1", ["equivalence.margin", "more than 0", "-0.1"]),
+        ("margin = 1.7e-3", 'margin = "small"', ["equivalence.margin", "number", "small"]),
+        ("margin = 1.7e-3", "margin = inf", ["equivalence.margin", "at most"]),
+        ("margin = 1.7e-3", "margin = nan", ["equivalence.margin", "a number", "nan"]),
+        ("margin = 1.7e-3", "", ["equivalence", "'margin'"]),
     ],
 )
 def test_a_bad_file_is_named_with_key_expected_and_got(

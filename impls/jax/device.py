@@ -13,6 +13,16 @@ from suites.interface import Unavailable
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "jax-cuda12-plugin", "jax-cuda13-plugin")
 
 WORKER = "tf_XLAEigen"  # what XLA calls the threads of its CPU pool
+COMPILE = "/jax/core/compile/backend_compile_duration"  # jax.monitoring's event, one a compilation
+COMPILED: list[float] = []  # seconds of each
+
+
+def _listen(event, seconds, **_):
+    if event == COMPILE:
+        COMPILED.append(seconds)
+
+
+jax.monitoring.register_event_duration_secs_listener(_listen)
 
 
 def find(device):
@@ -94,6 +104,11 @@ def _in_turn(repeat, a, b):
 
     first = jnp.zeros((a.shape[0], b.shape[1]), a.dtype)
     return jax.lax.fori_loop(0, repeat, product, (a, first))[1]
+
+
+def compilations() -> int:
+    """What XLA has compiled so far: jitted functions, and single operations outside of them."""
+    return len(COMPILED)
 
 
 def peak_memory(device: str) -> dict[str, int]:

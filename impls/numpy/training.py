@@ -6,7 +6,7 @@ moments are flat dicts of arrays under the canonical names.
 
 import numpy as np
 
-from suites.interface import Unavailable
+from suites.interface import Batch, Unavailable
 from suites.spec import EOS, PAD
 
 
@@ -155,7 +155,7 @@ class Trainer:
     # what is timed
 
     def place(self, batch):
-        return batch
+        return Batch._make(None if array is None else array.copy() for array in batch)
 
     def step(self, placed):
         state = self.state if self.training.stateful else self._zero_state(len(placed.inputs))

@@ -1,5 +1,6 @@
 """Threads, precision, versions and the matrix-product floor of TensorFlow."""
 
+import gc
 import os
 from collections.abc import Callable
 
@@ -95,6 +96,13 @@ def floor(products: list[tuple[int, int, int, int]], dtype: str, device: str) ->
         tf.test.experimental.sync_devices()
 
     return run
+
+
+def compilations() -> int:
+    """How often the tf.functions that there are have been traced so far. What XLA compiles for another
+    size of a dimension that the trace left open is not seen."""
+    kind = type(tf.function(compilations))
+    return sum(found.experimental_get_tracing_count() for found in gc.get_objects() if type(found) is kind)
 
 
 def peak_memory(device: str) -> dict[str, int]:

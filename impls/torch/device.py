@@ -1,6 +1,7 @@
 """Threads, precision flags, versions and the matrix-product floor of PyTorch."""
 
 import os
+import sys
 
 import torch
 
@@ -93,6 +94,12 @@ def floor(products, dtype, device):
         torch.cuda.synchronize()
 
     return replay
+
+
+def compilations():
+    """The graphs that torch.compile has made so far; eager PyTorch makes none, and never loads Dynamo."""
+    dynamo = sys.modules.get("torch._dynamo.utils")
+    return dynamo.counters["stats"]["unique_graphs"] if dynamo else 0
 
 
 def peak_memory(device):

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from results.errors import UserError
 from suites import recording, selection, spec
+from suites.bench import passthrough
 from suites.bench.campaign import Campaign, prove
 from suites.bench.environments import Environment, interpreters
 from suites.selection import Question
@@ -28,11 +29,13 @@ HELP = {  # in place of what selection says
 }
 EPILOG = (
     "What is proven is what is timed. The default tasks and cells take a quarter of an hour on two cores; "
-    "--full takes them all."
+    "--full takes them all. Every --benchmark-* option of pytest-benchmark is handed on to the sample groups "
+    "(suites/bench/passthrough.py)."
 )
 PASSES = 3  # two leave an interval so wide that little is separable (reports/statistics.py)
 TIMEOUT_S = 600
 GATE_SIZE = "tiny"
+SIZED = ("size", "length", "batch", "hidden")  # options that the gate leaves aside: a proof has its own size
 INTERRUPTED = 130  # the shell's exit code for an interrupt
 
 
@@ -70,6 +73,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--threads", type=positive, default=recording.usable_cores(), help="threads that a row may use")
     add("--timeout", type=positive, default=TIMEOUT_S, help="seconds after which a group is given up")
     add("--full", action="store_true", help="every task and cell that no option selects from")
+    passthrough.add_options(parser)
     add("--parity-only", action="store_true", help="prove, but do not time")
     return parsed(parser, arguments)
 
@@ -93,8 +97,18 @@ def positive(text: str) -> int:
 
 def measure(options: argparse.Namespace) -> int:
     """Check the options, prove every implementation, time what is proven."""
+    handed_on = passthrough.given(options)
     options = narrowed(options)
-    environments, questions = rows(options)
+    return prove_and_time(options, *rows(options), handed_on)
+
+
+def prove_and_time(
+    options: argparse.Namespace,
+    environments: dict[str, Environment],
+    questions: list[Question],
+    handed_on: passthrough.Given,
+) -> int:
+    """Prove every implementation that can run here, time these rows of it; the exit code."""
     selection.check_data(questions)
     origins, unable = {}, []
     for name, environment in list(environments.items()):
@@ -108,9 +122,8 @@ def measure(options: argparse.Namespace) -> int:
     questions = [question for question in questions if question.folder.name in origins]
     if not questions:
         raise UserError("nothing can run here. " + " ".join(unable))
-    campaign = Campaign(
-        options.records, environments, origins, questions, options.passes, options.blocks, options.timeout
-    )
+    budget = (options.passes, options.blocks, options.timeout)
+    campaign = Campaign(options.records, environments, origins, questions, *budget, handed_on)
     gate = {name: proof(options, campaign, name) for name in origins}
     if not options.parity_only:
         campaign.run()
@@ -169,7 +182,7 @@ def rows(options: argparse.Namespace) -> tuple[dict[str, Environment], list[Ques
 def proof(options: argparse.Namespace, campaign: Campaign, name: str) -> int:
     """Put one implementation through the gate, unless it is proven as it stands; pytest's exit code."""
     environment, origin = campaign.environments[name], campaign.origins[name]
-    chosen = {key: value for key, value in vars(options).items() if key not in ("size", "length")}
+    chosen = {key: value for key, value in vars(options).items() if key not in SIZED}
     rows = selection.questions((chosen | {"impl": environment.impl}).get, size=GATE_SIZE, dtypes=spec.DTYPES)
     held = {record["key"] for record in campaign.known() if record["status"] in ("passed", "deviates")}
     if all(recording.key("parity", question, origin) in held for question in rows):
@@ -199,8 +212,10 @@ def summary(gate: dict[str, int], unable: list[str], campaign: Campaign) -> int:
         print(f"parity failed: {name}, see above; its failing rows are untimed")
     for text in campaign.failed:
         print(f"not measured: {text}")
+    for text in campaign.worse:
+        print(f"measured, but --benchmark-compare failed: {text}")
     print(f"Records are in {campaign.records}; `nox -s report` writes the tables.")
-    return 1 if broken or campaign.failed or unable else 0
+    return 1 if broken or campaign.failed or campaign.worse or unable else 0
 
 
 if __name__ == "__main__":

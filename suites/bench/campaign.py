@@ -15,16 +15,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from results import store
 from results.record import Record
 from suites import recording, seeds
+from suites.bench import passthrough, quiet
 from suites.bench.environments import Environment, tail
 from suites.selection import Question
 
 FAILED = "parity failed"
-PYTEST = ("--benchmark-disable-gc", "--benchmark-quiet", "-p", "no:cacheprovider")
+SETTINGS = ("-c", "pyproject.toml")  # ours: pytest would take those of a project around an --impl folder
+PYTEST = ("--benchmark-disable-gc", "-p", "no:cacheprovider")
 
 # what may differ between a parity row (tiny) and the timed row (any size) it stands for
 PROVEN_BY = ("implementation", "variant", "task", "cell", "dtype", "device", "data")
@@ -59,7 +62,9 @@ class Campaign:
     passes: int
     blocks: int
     timeout: float
+    handed_on: passthrough.Given = field(default_factory=dict)  # options of pytest-benchmark
     failed: list[str] = field(default_factory=list)
+    worse: list[str] = field(default_factory=list)  # says pytest-benchmark
 
     @cached_property
     def name(self) -> str:
@@ -95,20 +100,30 @@ class Campaign:
                 if reason.startswith(FAILED):
                     self.failed.append(f"{question.row}: {reason}")
         jobs = [job for job in self.jobs() if not verdicts[job.question]]
-        left = [job for job in jobs if self.key(job) not in done]
+        left = [job for job in jobs if self.key(job) not in done or (self.handed_on and job.kind == "bench")]
+        if self.handed_on:
+            print("pytest-benchmark's options ask for samples of now: every row is timed, measured or not.")
         if len(left) < len(jobs):
             print(f"{len(jobs) - len(left)} of {len(jobs)} groups are measured already and stay as they are.")
-        for line in self.progress(left):
-            print(line, flush=True)
+        with TemporaryDirectory() as parts:
+            for line in self.progress(left, Path(parts)):
+                print(line, flush=True)
+            if "benchmark_json" in self.handed_on:
+                passthrough.merge(Path(parts), self.handed_on["benchmark_json"])
 
-    def progress(self, jobs: list[Job]) -> Iterator[str]:
+    def progress(self, jobs: list[Job], parts: Path) -> Iterator[str]:
         """Run the jobs one by one; a line before each, a line with its outcome."""
         began = time.monotonic()
+        watch = quiet.Watch(
+            max((environment.threads for environment in self.environments.values()), default=1)
+        )
         for n, job in enumerate(jobs):
             spent = time.monotonic() - began
             ahead = f", about {clock(spent / n * (len(jobs) - n))} left" if n else ""
             yield f"[{n + 1}/{len(jobs)}  {clock(spent)}{ahead}]  {job}"
-            status, reason = self.launch(job)
+            if job.kind == "bench":
+                self.observe(watch, job, "before")
+            status, reason = self.launch(job, parts)
             if status != "ok":
                 self.failed.append(f"{job}: {status}: {reason}")
                 body: dict[str, Any] = (
@@ -116,26 +131,42 @@ class Campaign:
                 )
                 self.write(job.kind, job.question, status, reason, body, **job.more)
                 yield f"    {status}: {reason}"
+            if job.kind == "bench" and all(later.kind != "bench" for later in jobs[n + 1 : n + 2]):
+                self.observe(watch, job, "after")
 
-    def launch(self, job: Job) -> tuple[str, str]:
+    def observe(self, watch: quiet.Watch, job: Job, when: str) -> None:
+        """Keep a sample of the machine itself, before or after a group."""
+        body = {"campaign": self.name, "pass": job.number, "when": when, **watch.sample()}
+        self.write("quiet", job.question, "ok", "", body, passed=job.number, when=when)
+
+    def launch(self, job: Job, parts: Path) -> tuple[str, str]:
         """Run one child; ("ok", "") if it left its record, else the status and why."""
         row, environment = job.question.row, self.environments[job.question.folder.name]
-        own = ["--records", str(self.records), "--threads", str(environment.threads), "--campaign", self.name]
-        if job.kind == "bench":
-            own += ["--blocks", str(self.blocks), "--pass-number", str(job.number)]
-            module = ["-m", "pytest", "-q", *PYTEST, "suites/bench/test_group.py"]
-        else:
-            module = ["-m", "suites.bench.memory"]
         before = set(self.records.glob(f"{job.kind}-*.json"))
         try:
-            done = environment.run(*module, *own, *row_options(job.question), timeout=self.timeout)
+            done = environment.run(*self.child(job, parts), timeout=self.timeout)
         except subprocess.TimeoutExpired:
             return "timeout", f"not finished after {self.timeout:g} s"
+        left = not set(self.records.glob(f"{job.kind}-*.json")) <= before
+        if self.handed_on and job.kind == "bench":
+            print(done.stdout.partition("\nTraceback (most")[0], flush=True)
+            if left and done.returncode != 0:  # the samples stand; a comparison with others failed
+                self.worse.append(f"{job}: {tail(done.stdout, lines=1)}")
+                return "ok", ""
         if done.returncode != 0:
             return "error", f"exit code {done.returncode} ({row}):\n{tail(done.stdout)}"
-        if set(self.records.glob(f"{job.kind}-*.json")) <= before:
-            return "error", f"the child ended without a record:\n{tail(done.stdout)}"
-        return "ok", ""
+        return ("ok", "") if left else ("error", f"the child ended without a record:\n{tail(done.stdout)}")
+
+    def child(self, job: Job, parts: Path) -> list[str]:
+        """What python is given in the child."""
+        row, threads = job.question.row, str(self.environments[job.question.folder.name].threads)
+        own = ["--records", str(self.records), "--threads", threads, "--campaign", self.name]
+        if job.kind == "memory":
+            return ["-m", "suites.bench.memory", *own, *row_options(job.question)]
+        own += ["--blocks", str(self.blocks), "--pass-number", str(job.number)]
+        own += passthrough.of_group(self.handed_on, row, job.number, parts) or ["--benchmark-quiet"]
+        module = ["-m", "pytest", *SETTINGS, "-q", *PYTEST, "suites/bench/test_group.py"]
+        return [*module, *own, *row_options(job.question)]
 
     def verdict(self, question: Question, records: list[Record]) -> str:
         """Why the row may not be timed, or nothing where it is proven here and now."""
@@ -164,7 +195,7 @@ class Campaign:
         return recording.key(job.kind, job.question, origin, campaign=self.name, **job.more)
 
     def write(
-        self, kind: str, question: Question, status: str, reason: str, body: dict[str, Any], **more: int
+        self, kind: str, question: Question, status: str, reason: str, body: dict[str, Any], **more: Any
     ) -> None:
         """A record that the parent writes for a row that could not: untimed, error, timeout."""
         origin = self.origins[question.folder.name]
@@ -176,7 +207,7 @@ class Campaign:
 def prove(environment: Environment, arguments: list[str], records: Path) -> int:
     """Run the gate for an implementation in its environment, output shown; pytest's exit code."""
     own = ["-p", "no:cacheprovider", "--no-header", "--records", str(records)]
-    return environment.stream("-m", "pytest", "suites/parity", *own, *arguments)
+    return environment.stream("-m", "pytest", *SETTINGS, "suites/parity", *own, *arguments)
 
 
 def proves(record: Record, question: Question, origin: dict[str, Any]) -> bool:
@@ -196,9 +227,11 @@ def row_options(question: Question) -> list[str]:
         "--task": question.asked,
         "--cell": row.cell,
         "--dtype": row.dtype,
-        "--size": row.size,
+        "--size": question.task.size,
         "--data": row.data,
         "--length": str(row.length),
+        "--batch": str(question.task.batch),
+        "--hidden": str(question.task.model.hidden),
         "--seed": str(row.seed),
     }
     return [part for pair in values.items() for part in pair]

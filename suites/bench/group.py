@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import cycle, islice
 from typing import Any
 
 from results.errors import UserError
-from suites import implementations, tasks, weights
+from suites import implementations, plain_device, tasks, weights
 from suites.bench import floor
 from suites.interface import Array, Batch, Implementation
 from suites.selection import Question
@@ -28,8 +29,16 @@ LATE_SYNC_S = 2e-3  # and at least this late: fetching a scalar takes microsecon
 WORK = {"train": "first_step_s", "infer": "first_infer_s", "decode": "first_decode_s"}  # and its first phase
 
 
-class MissingSync(Exception):
-    """``sync()`` came back before the work was done: the samples mean nothing."""
+class Void(Exception):
+    """The samples mean nothing; the text says why."""
+
+
+class MissingSync(Void):
+    """``sync()`` came back before the work was done."""
+
+
+class Unsteady(Void):
+    """What ran was compiled anew, or took another path, while samples were taken."""
 
 
 @dataclass
@@ -44,6 +53,7 @@ class Group:
     placed: list[Any]
     floors: dict[str, Callable[[], None]]  # by work, "floor_" before it
     tokens: dict[str, float]  # by work: what one iteration goes through, see tokens()
+    compilations: Callable[[], int]  # of this process so far
     iterations: dict[str, int] = field(default_factory=dict)
 
     def target(self, what: str) -> Sample:
@@ -74,6 +84,20 @@ class Group:
                 break
         self.iterations[what] = max(1, round(ROUND_S / min(times)))  # the least disturbed round
         return n
+
+    @contextmanager
+    def steady(self) -> Iterator[None]:
+        """Around all samples of the group. Raises Unsteady where something was compiled meanwhile, or
+        where the row fell back from the path it had taken."""
+        count, path = self.compilations(), self.impl.path()
+        yield
+        more = self.compilations() - count
+        if more > 0:
+            raise Unsteady(f"recompiled {more} time(s) inside the timed window: expected all before it")
+        if self.impl.path() != path:
+            raise Unsteady(
+                f"expected one path inside the timed window, got {path} before and {self.impl.path()} after"
+            )
 
 
 class Sample:
@@ -144,7 +168,8 @@ def build(question: Question, threads: int) -> Group:
         f"floor_{what}": device.floor(products(task, what, batches), row.dtype, row.device) for what in calls
     }
     counts = {what: tokens(task, what, batches) for what in calls}
-    return Group(question, impl, settings, phases, calls, placed, floors, counts)
+    compilations = getattr(device, "compilations", plain_device.compilations)
+    return Group(question, impl, settings, phases, calls, placed, floors, counts, compilations)
 
 
 def work(task: Task) -> list[str]:

@@ -19,6 +19,7 @@ def test_samples(block: int, what: str, group: Group, blocks: list[dict[str, Any
     sample = group.target(what)
     iterations = group.iterations[what]
     benchmark.group = what
+    benchmark.extra_info.update(group.question.row.record())
     benchmark.pedantic(sample, rounds=ROUNDS, iterations=iterations)
     seconds = list(benchmark.stats.stats.data)
     sample.prove_sync(iterations * statistics.median(seconds))

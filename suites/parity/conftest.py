@@ -17,6 +17,8 @@ from suites.interface import Unavailable
 from suites.selection import Question
 
 SIZE = "tiny"
+WORKERS = 8  # each holds a framework: half a gigabyte or more
+SETTINGS = pytest.StashKey[dict[str, str]]()  # what ``configure`` read back
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -24,10 +26,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         rows = metafunc.config.stash[QUESTIONS]
         metafunc.parametrize("question", rows, ids=[_id(question) for question in rows])
     if "proof" in metafunc.fixturenames:
-        pairs = {(q.task.name, q.row.cell): q for q in metafunc.config.stash[QUESTIONS]}
-        metafunc.parametrize(
-            "proof", list(pairs.values()), ids=[f"oracle, {task} {cell}" for task, cell in pairs]
-        )
+        pairs = {pair(question): question for question in metafunc.config.stash[QUESTIONS]}
+        metafunc.parametrize("proof", list(pairs.values()), ids=[f"oracle, {name}" for name in pairs])
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -35,6 +35,38 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     oracle = implementations.find("numpy")
     strangers = all(question.folder != oracle for question in config.stash[QUESTIONS])
     return True if strangers and collection_path.name == "test_oracle.py" else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Select the rows, so that a wrong option ends the run at once, and share them out among the cores.
+
+    ``-n 0`` keeps them in one process, as does a missing pytest-xdist; a GPU is not shared.
+    """
+    config.stash[QUESTIONS] = questions = selected(config, size=SIZE, dtypes=spec.DTYPES)
+    workers = min(recording.usable_cores(), len({pair(question) for question in questions}), WORKERS)
+    alone = workers == 1 or questions[0].row.device == "gpu" or hasattr(config, "workerinput")
+    if config.pluginmanager.hasplugin("xdist") and config.option.numprocesses is None and not alone:
+        config.option.numprocesses, config.option.dist = workers, "load"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Rows of one task and cell ask the oracle the same, and so share a process."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByPair(LoadScopeScheduling):  # type: ignore[misc]  # untyped
+        def _split_scope(self, nodeid: str) -> str:
+            return next((name for name in pairs if f", {name}" in nodeid.replace("]", " ")), nodeid)
+
+    pairs = {f"{pair(question)} " for question in config.stash[QUESTIONS]}
+    return ByPair(config, log)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Where other processes climb: what would hinder them, said once, by this one."""
+    if session.config.getoption("numprocesses", None):
+        prepare(session.config, session.config.stash[QUESTIONS], 1)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -46,28 +78,54 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     ]
     if not asked:
         return
-    folder, device = asked[0].folder, asked[0].row.device
-    try:
-        implementations.deviations(folder)
-        implementations.device_module(folder).configure(device, recording.usable_cores())
-        for variant in sorted({question.row.variant for question in asked}):
-            implementations.builder(folder, variant)
-        selection.check_data(asked)
-    except (UserError, Unavailable) as error:
-        raise pytest.UsageError(f"{folder.name} on {device}: {error}") from None
+    workers: int = getattr(session.config, "workerinput", {}).get("workercount", 1)
+    prepare(session.config, asked, max(1, recording.usable_cores() // workers))
     # A framework is hundreds of thousands of objects that stay. Looked through again and again while
     # functions are traced, they cost up to a fifth of a row.
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)
 
 
-class Lines:
-    """Prints a row when it starts, a line a level when it is done."""
+def prepare(config: pytest.Config, asked: list[Question], threads: int) -> None:
+    """Import, configure, look at the data. Raises UsageError for what is missing or wrong."""
+    folder, device = asked[0].folder, asked[0].row.device
+    try:
+        implementations.deviations(folder)
+        config.stash[SETTINGS] = implementations.device_module(folder).configure(device, threads)
+        for variant in sorted({question.row.variant for question in asked}):
+            implementations.builder(folder, variant)
+        selection.check_data(asked)
+    except (UserError, Unavailable) as error:
+        raise pytest.UsageError(f"{folder.name} on {device}: {error}") from None
 
-    def __init__(self, reporter: TerminalReporter, total: int) -> None:
-        self.reporter, self.total, self.done, self.began = reporter, total, 0, time.monotonic()
+
+class Lines:
+    """A line a row and a line a level: the row's when it starts or, of several at once, with the levels'."""
+
+    def __init__(self, reporter: TerminalReporter, total: int, workers: int) -> None:
+        self.reporter, self.total, self.workers = reporter, total, workers
+        self.done, self.began = 0, time.monotonic()
+
+    def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
+        self.total = len(ids)
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
+        if not self.workers:
+            self.head(nodeid)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when != "call":
+            return
+        if self.workers:
+            self.head(report.nodeid)
+        for name, text in report.user_properties:
+            unusual = name in ("deviates", "unrepeatable")
+            self.reporter.write_line(
+                f"  {text}", red=name == "failed", green=name == "passed", yellow=unusual
+            )
+
+    def head(self, nodeid: str) -> None:
+        """Which row, which of how many, how long after the first."""
         self.done += 1
         spent = int(time.monotonic() - self.began)
         row = nodeid.split("[", 1)[1].rstrip("]").replace("/", "  ") if "[" in nodeid else nodeid
@@ -76,27 +134,20 @@ class Lines:
             f"[{self.done}/{self.total}  {spent // 60}:{spent % 60:02d}]  {row}", bold=True
         )
 
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        for name, text in report.user_properties if report.when == "call" else []:
-            self.reporter.write_line(
-                f"  {text}", red=name == "failed", green=name == "passed", yellow=name == "deviates"
-            )
-
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Select the rows, so that a wrong option ends the run at once.
-
-    Our own lines stand for pytest's dots and file names, unless more is asked for.
-    """
-    config.stash[QUESTIONS] = selected(config, size=SIZE, dtypes=spec.DTYPES)
+    """Our own lines stand for pytest's dots and file names, unless more is asked for."""
     if config.option.verbose == 0:
         config.option.verbose = -1
 
 
+@pytest.hookimpl(tryfirst=True)  # before the one that shares the rows out, which is the last to be asked
 def pytest_runtestloop(session: pytest.Session) -> None:
     reporter: Any = session.config.pluginmanager.getplugin("terminalreporter")
     if reporter is not None:
-        session.config.pluginmanager.register(Lines(reporter, len(session.items)), "unrolled-lines")
+        workers = session.config.getoption("numprocesses", None) or 0
+        lines = Lines(reporter, len(session.items), workers)
+        session.config.pluginmanager.register(lines, "unrolled-lines")
 
 
 def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
@@ -116,6 +167,11 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if not reporter.stats.get("passed") and not reporter.stats.get("deviates"):
         reporter.write_line("No row passed: every row was skipped, which proves nothing.", red=True)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pair(question: Question) -> str:
+    """The task and the cell."""
+    return f"{question.row.task} {question.row.cell}"
 
 
 def _id(question: Question) -> str:

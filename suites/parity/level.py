@@ -7,6 +7,7 @@ from typing import Any
 
 from results.record import number
 from suites.parity.comparator import Finding
+from suites.parity.trajectory import Trajectory
 
 LEVELS = (
     "data and weights",
@@ -28,6 +29,7 @@ class Level:
     status: str  # "passed", "failed", "horizon reached"
     findings: tuple[Finding, ...]
     detail: str = ""
+    trajectory: Trajectory | None = None  # of level 5
 
     @property
     def name(self) -> str:
@@ -46,7 +48,7 @@ class Level:
         """The level as a parity record keeps it."""
         told = self.told
         seen = {} if told is None else asdict(told)
-        return {
+        kept = {
             "level": self.level,
             "name": self.name,
             "status": self.status,
@@ -57,6 +59,13 @@ class Level:
             "origin": seen.get("origin", ""),
             "detail": "; ".join(text for text in (self.detail, failure_text(self)) if text),
         }
+        return kept | (self.trajectory.record() if self.trajectory else {})
+
+
+def level_of(number: int, findings: list[Finding], detail: str = "") -> Level:
+    """A level by what was found: one failure fails it."""
+    status = "failed" if any(finding.failed for finding in findings) else "passed"
+    return Level(number, status, tuple(findings), detail)
 
 
 def failure_text(level: Level) -> str:

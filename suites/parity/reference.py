@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -15,13 +16,14 @@ from suites import seeds, tasks, weights
 from suites.interface import Array, Arrays, Batch, Implementation
 from suites.parity import cache, decoding
 from suites.parity.comparator import error
+from suites.parity.extremes import Cases, extremes
 from suites.parity.fixtures import Fixture, make, oracle
 from suites.parity.tolerances import DRAWS, HORIZON, KAPPA_LIMIT, OPTIMISER_STEPS, roundoff
 from suites.spec import Task
 
 Errors = dict[str, float]
-Cases = dict[str, tuple[Batch, Arrays]]  # a batch and the carry that it starts from
 ZERO, WHOLE = "carry zero", "nothing dropped"
+OTHER_STEPS = 10  # of the optimiser that the task does not train with: past those looked at whole
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Step:
     # nothing after the first OPTIMISER_STEPS
     optimiser: Arrays
     carry: Arrays
-    inferred: Arrays  # ``logits`` of the first batch; nothing where they were not asked for
+    inferred: Arrays  # of the first batch, by the weights of now; nothing where it was not asked for
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Reference:
 
     @cached_property
     def training(self) -> dict[str, list[Step]]:
-        """Per optimiser: the task's own to STEPS, the other to OPTIMISER_STEPS."""
+        """Per optimiser: the task's own to STEPS, the other to OTHER_STEPS."""
         return {
             optimiser: _trained(self.fixture, optimiser, "float64", steps)
             for optimiser, steps in plan(self.fixture)
@@ -101,7 +103,7 @@ def answered(fixture: Fixture) -> Reference:
 def plan(fixture: Fixture) -> list[tuple[str, int]]:
     """Which optimiser is followed for how many steps: the task's own to the end, the other for level 4."""
     own = fixture.task.training.optimiser
-    return [(own, len(fixture.batches)), ("sgd" if own == "adam" else "adam", OPTIMISER_STEPS)]
+    return [(own, len(fixture.batches)), ("sgd" if own == "adam" else "adam", OTHER_STEPS)]
 
 
 def asked(fixture: Fixture, dtype: str) -> Cases:
@@ -122,7 +124,7 @@ def undropped(cases: Cases) -> Cases:
 def answer(impl: Implementation, fixture: Fixture, dtype: str) -> Answers:
     """Levels 1 to 3 of an implementation, in every case."""
     impl.load(weights.cast(fixture.params, dtype))
-    cases = asked(fixture, dtype)
+    cases = asked(fixture, dtype) | extremes(fixture, dtype)
     layers = fixture.task.model.layers
     return Answers(
         forward={
@@ -159,16 +161,36 @@ def train(
     stateful, must not.
     """
     impl.load(weights.cast(fixture.params, dtype), weights.cast(fixture.start, dtype))
-    placed = [impl.place(tasks.cast(batch, dtype)) for batch in fixture.batches[:steps]]
+    batches = [placed(impl, batch, dtype) for batch in fixture.batches[:steps]]
     seen = []
-    for k, batch in enumerate(placed):
+    for k, batch in enumerate(batches):
         loss = float(impl.fetch(impl.step(batch)))
         if k < OPTIMISER_STEPS:
-            inferred = {"logits": impl.fetch(impl.infer(placed[0]))} if inferring else {}
+            inferred = _after(impl, fixture, dtype, batches[0]) if inferring else {}
             seen.append(Step(loss, impl.dump(), impl.dump_optimiser(), impl.dump_carry(), inferred))
         else:
             seen.append(Step(loss, impl.dump(), {}, {}, {}))
     return seen
+
+
+def _after(impl: Implementation, fixture: Fixture, dtype: str, first: Any) -> Arrays:
+    """What the weights of now say of the first batch: those of ``load`` are no longer any."""
+    batch, carry = asked(fixture, dtype)[ZERO]
+    return {
+        "logits": impl.fetch(impl.infer(first)),
+        "logits of forward": impl.forward(batch, carry)["logits"],
+        "loss of the first batch": np.array(impl.loss(batch, carry), dtype),
+    }
+
+
+def placed(impl: Implementation, batch: Batch, dtype: str) -> Any:
+    """The batch on the device. What was handed over is written over: ``place`` has taken copies."""
+    own = [None if array is None else np.array(array) for array in tasks.cast(batch, dtype)]
+    handle = impl.place(Batch._make(own))
+    for array in own:
+        if array is not None:
+            array[...] = 1  # legal as a token, a length and a target too
+    return handle
 
 
 def measure(got: Answers, expected: Answers) -> Errors:

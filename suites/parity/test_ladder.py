@@ -12,9 +12,11 @@ from suites.conftest import option
 from suites.interface import Unavailable
 from suites.parity import fixtures
 from suites.parity.comparator import NUMERIC
+from suites.parity.conftest import SETTINGS
 from suites.parity.ladder import Climb
 from suites.parity.level import LEVELS, Level, failure_text
 from suites.parity.reference import reference
+from suites.parity.trajectory import Repeat
 from suites.selection import Question
 
 
@@ -26,9 +28,13 @@ def test_row(question: Question, request: pytest.FixtureRequest, record_property
     refused = ""
     try:
         known = reference(question.task, row.seed)
-        for level in Climb(known, row.dtype, lambda task: build(task, row.dtype, row.device)).levels():
+        climb = Climb(known, row.dtype, lambda task: build(task, row.dtype, row.device))
+        for level in climb.levels():
             levels.append(level)
             record_property("failed" if level.status == "failed" else "passed", line(level))
+            if level.trajectory is not None and not level.trajectory.repeat.equal:
+                why = request.config.stash[SETTINGS] | climb.impl.path()
+                record_property("unrepeatable", unrepeatable(level.trajectory.repeat, why))
     except Unavailable as error:
         finish(request, question, "skipped", str(error), levels)
         record_property("skipped", f"skipped: {error}")
@@ -45,7 +51,7 @@ def test_row(question: Question, request: pytest.FixtureRequest, record_property
         finish(request, question, "failed", text, levels)
         pytest.fail(text, pytrace=False)
     else:
-        finish(request, question, "passed", "", levels)
+        finish(request, question, "passed", "", levels, climb.impl.path())
 
 
 def judge_deviation(
@@ -67,15 +73,29 @@ def judge_deviation(
 
 
 def finish(
-    request: pytest.FixtureRequest, question: Question, status: str, reason: str, levels: list[Level]
+    request: pytest.FixtureRequest,
+    question: Question,
+    status: str,
+    reason: str,
+    levels: list[Level],
+    path: dict[str, str] | None = None,
 ) -> None:
     """Keep the row's record at once: an interrupted run loses nothing that is finished."""
     digest = fixtures.make(question.task, question.row.seed).digest()
     body: dict[str, Any] = {"levels": [level.record() for level in levels], "digest": digest}
+    body["settings"] = request.config.stash[SETTINGS]
+    if path is not None:
+        body["path"] = path
     stated = implementations.deviation(question.folder, question.row.variant, question.row.cell)
     if stated is not None:
         body["deviation"] = {"id": stated.id, "link": stated.link}
     recording.write(option(request.config)("records") or "", "parity", question, status, reason, body)
+
+
+def unrepeatable(repeat: Repeat, why: dict[str, str]) -> str:
+    """By how much a second training differs from the first, and what may be the reason."""
+    told = ", ".join(f"{name} {why.get(name, 'unknown')}" for name in ("threads", "kernel"))
+    return f"level 5  {repeat.text()}; {told}"
 
 
 def line(level: Level) -> str:

@@ -18,6 +18,7 @@ MARGIN: float = _RAW["decoding"]["factor"]
 OPTIMISER_STEPS: int = _RAW["trajectory"]["optimiser_steps"]
 STEPS: int = _RAW["trajectory"]["steps"]
 HORIZON: float = _RAW["trajectory"]["horizon"]
+CALIBRATION_MARGINS: dict[str, float] = _RAW["calibration"]  # by dtype
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,12 @@ Rule = Callable[[str], Tolerance]
 def roundoff(dtype: str) -> float:
     """u, the unit roundoff: half the distance from 1 to the next number."""
     return float(np.finfo(dtype).eps) / 2
+
+
+def constant(name: str) -> float:
+    """A constant by its name in the file: ``float64.roundoffs``."""
+    table, key = name.split(".")
+    return float(_RAW[table][key])
 
 
 def conditioned(kappa: dict[str, float]) -> Rule:

@@ -1,7 +1,8 @@
 """Prove one row, then train it to quality: ``python -m suites.train`` (``nox -s train-<impl>-<device>``).
 
 It trains to the steps that the spec states for the size, looks at held-out data on
-the way, and writes one record with the whole curve.
+the way, and writes one record with the whole curve. With ``--seeds`` it does so for each
+seed, one after the other, in a process of its own; what is trained already stays.
 """
 
 from __future__ import annotations
@@ -10,15 +11,18 @@ import argparse
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
+from results import store
 from results.errors import UserError
 from suites import implementations, recording, selection, spec
 from suites.bench.__main__ import INTERRUPTED, parsed, positive, proof
-from suites.bench.campaign import Campaign, row_options
+from suites.bench.campaign import Campaign, clock, row_options
 from suites.bench.environments import Environment, tail
 from suites.selection import Question
+from suites.train import series
 from suites.train.run import DIVERGED
 
 SIZE = "small"
@@ -35,8 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         print(
-            "\nInterrupted: nothing of this training is kept, and no record was written. "
-            "The same command starts it again; a finished proof is not repeated.",
+            "\nInterrupted: nothing of this training is kept, and no record of it was written; other seeds' "
+            "stay. The same command starts it again; a finished proof is not repeated.",
             file=sys.stderr,
         )
         return INTERRUPTED
@@ -47,6 +51,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m suites.train", description=__doc__.splitlines()[0])
     selection.add_options(parser.add_argument)
     add = parser.add_argument
+    add("--seeds", metavar="0-7", help="several, 0-7 or 0,2,5-9: those that are not trained yet, one by one")
     add("--records", type=Path, default=recording.ROOT / "results" / "records", help="folder of records")
     add("--threads", type=positive, default=recording.usable_cores(), help="threads that the row may use")
     options = parsed(parser, arguments)
@@ -74,31 +79,83 @@ def chosen(options: argparse.Namespace) -> Question:
     return questions[0]
 
 
+def at_seeds(options: argparse.Namespace) -> list[Question]:
+    """The chosen row, at each of the seeds. Raises UserError."""
+    if options.seeds is None:
+        return [chosen(options)]
+    if options.seed is not None:
+        raise UserError(f"--seed {options.seed} --seeds {options.seeds}: expected one of the two, got both.")
+    numbers = series.seeds(options.seeds)
+    return series.of_seeds(chosen(options), numbers)
+
+
 def train(options: argparse.Namespace) -> int:
-    """Prove the row, train it in a fresh process; the exit code."""
-    question = chosen(options)
-    selection.check_data([question])
-    row, name = question.row, question.folder.name
-    environment = Environment(options.impl, sys.executable, row.device, options.threads)
-    print(f"To train: {row}, {question.task.schedule.steps} steps", flush=True)
+    """Prove the row, train it at each seed in a fresh process; the exit code."""
+    questions = at_seeds(options)
+    first = questions[0]
+    selection.check_data([first])
+    environment = Environment(options.impl, sys.executable, first.row.device, options.threads)
+    print(f"To train: {in_words(first, options.seeds)}", flush=True)
     described = environment.describe()
     if "origin" not in described:
-        raise UserError(f"{name} cannot run here: {described['reason']}")
+        raise UserError(f"{first.folder.name} cannot run here: {described['reason']}")
     origin = described["origin"]
-    reason = refused(options, question, environment, origin)
+    reason = refused(options, first, environment, origin)
+    ended = {}
+    if options.seeds:
+        ended = series.outcomes(questions, store.read_all(options.records)[0], origin)
+    left = [question for question in questions if question.row.seed not in ended]
     if reason:
-        recording.write(options.records, "training", question, "untimed", reason, {}, origin)
-        print(f"untrained  {row}: {reason}", flush=True)
+        for question in left:
+            recording.write(options.records, "training", question, "untimed", reason, {}, origin)
+        print(f"untrained  {first.row}: {reason}", flush=True)
         return 1
+    failed = [seed for seed, record in ended.items() if record["status"] != "ok"]
+    if ended:
+        print(f"{len(ended)} of {len(questions)} seeds are trained already and stay as they are.", flush=True)
+    failed += one_by_one(options, left, environment, origin)
+    if failed:
+        print(f"failed: seed {', '.join(map(str, sorted(failed)))}", flush=True)
+    return 1 if failed else 0
+
+
+def in_words(question: Question, seeds: str | None) -> str:
+    """What is asked, and, of several seeds, by which difference they will be judged."""
+    text = f"{question.row}, {question.task.schedule.steps} steps"
+    if seeds is None:
+        return text
+    margin = "no margin" if question.task.margin is None else f"a margin of {question.task.margin:g}"
+    return f"{text}; seeds {seeds}, with {margin} of equivalence stated"
+
+
+def one_by_one(
+    options: argparse.Namespace, left: list[Question], environment: Environment, origin: dict[str, Any]
+) -> list[int]:
+    """Train each; of several, a line before each. The seeds that came to nothing."""
+    began, failed = time.monotonic(), []
+    for n, question in enumerate(left):
+        if options.seeds:
+            spent = time.monotonic() - began
+            ahead = f", about {clock(spent / n * (len(left) - n))} left" if n else ""
+            print(f"[{n + 1}/{len(left)}  {clock(spent)}{ahead}]  seed {question.row.seed}", flush=True)
+        if not trained(options, question, environment, origin):
+            failed.append(question.row.seed)
+    return failed
+
+
+def trained(
+    options: argparse.Namespace, question: Question, environment: Environment, origin: dict[str, Any]
+) -> bool:
+    """Train one row in a fresh process; whether it came to its end. Its record is there, whatever comes."""
     own = ["--records", str(options.records), "--threads", str(options.threads)]
     code, complaint = launch(environment, *own, *row_options(question))
     if code in (INTERRUPTED, -signal.SIGINT):
         raise KeyboardInterrupt
     if code not in (0, DIVERGED):  # a training that diverged has left its record itself
-        reason = f"exit code {code} ({row}):\n{tail(complaint)}"
+        reason = f"exit code {code} ({question.row}):\n{tail(complaint)}"
         recording.write(options.records, "training", question, "error", reason, {}, origin)
         print(f"error  {reason}", flush=True)
-    return 0 if code == 0 else 1
+    return code == 0
 
 
 def refused(

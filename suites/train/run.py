@@ -27,6 +27,7 @@ from suites.train.metrics import Metrics, evaluate, valid
 from suites.train.progress import Bar, Lines, progress
 
 DIVERGED = 3  # exit code: a record says why (1 is Python's own, for a crash)
+DIVERGENCE = "training diverged"  # how that record's reason begins
 SHOWN_S = 0.25  # losses are fetched, and shown, so often: a fetch waits for the device
 
 
@@ -146,7 +147,7 @@ def run(question: Question, threads: int, records: str) -> int:
         try:
             trainer.train()
         except Diverged as diverged:
-            status, reason = "error", f"training diverged: {diverged}"
+            status, reason = "error", f"{DIVERGENCE}: {diverged}"
     body = trainer.body(settings)
     path = recording.write(records, "training", question, status, reason, body)
     if status == "ok":

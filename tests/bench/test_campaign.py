@@ -70,7 +70,7 @@ def test_prove_time_and_go_on(tmp_path: Path) -> None:
     first = bench(tmp_path, "--impl", "numpy", *ONE)
     assert first.returncode == 0, first.stdout + first.stderr
     records = kept(tmp_path)
-    assert sorted(r["kind"] for r in records) == ["bench", "memory", "parity", "parity"]
+    assert sorted(r["kind"] for r in records) == ["bench", "memory", "parity", "parity", "quiet", "quiet"]
     (timed,) = [r for r in records if r["kind"] == "bench"]
     assert timed["status"] == "ok"
     assert [block["what"] for block in timed["body"]["blocks"]] == [
@@ -85,7 +85,19 @@ def test_prove_time_and_go_on(tmp_path: Path) -> None:
     again = bench(tmp_path, "--impl", "numpy", *ONE)
     assert again.returncode == 0
     assert "2 of 2 groups are measured already" in again.stdout
-    assert len([r for r in kept(tmp_path) if r["kind"] != "parity"]) == 2
+    assert len(kept(tmp_path)) == len(records)
+
+
+def test_the_machine_is_watched_before_between_and_after_the_groups(tmp_path: Path) -> None:
+    done = bench(tmp_path, "--impl", "numpy", *ONE, "--passes", "2")
+    assert done.returncode == 0, done.stdout
+    records = kept(tmp_path)
+    bodies = [r["body"] for r in records if r["kind"] == "quiet"]
+    assert [(body["when"], body["pass"]) for body in bodies] == [("before", 0), ("before", 1), ("after", 1)]
+    assert {body["campaign"] for body in bodies} == {
+        r["body"]["campaign"] for r in records if r["kind"] == "bench"
+    }
+    assert [body["seconds"] is None for body in bodies] == [True, False, False]
 
 
 def test_a_row_that_fails_parity_is_not_timed(tmp_path: Path) -> None:
@@ -128,8 +140,24 @@ def test_a_group_that_hangs_is_given_up(tmp_path: Path) -> None:
     )
     done = bench(tmp_path / "records", "--impl", str(folder), *ONE, "--size", "small", "--timeout", "3")
     assert done.returncode == 1
-    assert {r["status"] for r in kept(tmp_path / "records") if r["kind"] != "parity"} == {"timeout"}
+    measured = [r for r in kept(tmp_path / "records") if r["kind"] in ("bench", "memory")]
+    assert [r["status"] for r in measured] == ["timeout", "timeout"]
     assert "timeout: not finished after 3 s" in done.stdout
+
+
+def test_a_recompilation_voids_the_row(tmp_path: Path) -> None:
+    """Planted: every call of the hook finds one more."""
+    folder = copy(
+        tmp_path / "jitted", "device.py", "    return 0\n", "    COUNT.append(1)\n    return len(COUNT)\n"
+    )
+    with (folder / "device.py").open("a", encoding="utf-8") as file:
+        file.write("\n\nCOUNT = []\n")
+    done = bench(tmp_path / "records", "--impl", str(folder), *ONE)
+    assert done.returncode == 1
+    (timed,) = [r for r in kept(tmp_path / "records") if r["kind"] == "bench"]
+    assert timed["status"] == "error"
+    assert "recompiled 1 time(s) inside the timed window" in timed["reason"]
+    assert "blocks" not in timed["body"]
 
 
 def test_a_decoding_is_timed_where_the_task_generates(tmp_path: Path) -> None:

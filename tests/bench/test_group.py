@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import time
+import types
 from itertools import islice
 
 import numpy as np
@@ -13,7 +15,7 @@ from results.errors import UserError
 from suites import implementations, selection, spec, tasks
 from suites.bench import floor
 from suites.bench import group as groups
-from suites.bench.group import MissingSync, Sample
+from suites.bench.group import MissingSync, Sample, Unsteady
 from suites.interface import Batch
 
 
@@ -72,6 +74,50 @@ def test_one_late_copy_on_a_busy_machine_is_not_blamed() -> None:
 def test_a_sync_that_waits_is_not_blamed() -> None:
     device = Device(0.01, waits=True)
     Sample(device.step, device.sync, 4, device.fetch).prove_sync(round_s=0.04)
+
+
+class Compiler:
+    """Compiles anew for every length that it has not seen, as a jitted step does."""
+
+    def __init__(self) -> None:
+        self.seen: set[int] = set()
+
+    def step(self, length: int) -> None:
+        self.seen.add(length)
+
+    def compilations(self) -> int:
+        return len(self.seen)
+
+
+def test_a_recompilation_while_samples_are_taken_is_noticed() -> None:
+    compiler = Compiler()
+    built = dataclasses.replace(groups.build(question(), threads=1), compilations=compiler.compilations)
+    compiler.step(11)
+    with built.steady():
+        compiler.step(11)
+    with pytest.raises(Unsteady, match=r"recompiled 2 time\(s\) inside the timed window"), built.steady():
+        list(map(compiler.step, (12, 13)))
+
+
+def test_another_path_while_samples_are_taken_is_noticed() -> None:
+    built = groups.build(question(), threads=1)
+    taken = {"kernel": "fused"}
+    built.impl.path = lambda: dict(taken)
+    with built.steady():
+        pass
+    words = re.escape("got {'kernel': 'fused'} before and {'kernel': 'loop'} after")
+    with pytest.raises(Unsteady, match=words), built.steady():
+        taken["kernel"] = "loop"
+
+
+def test_a_folder_that_counts_no_compilations_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    numpy = implementations.device_module(implementations.find("numpy"))
+    plain = types.SimpleNamespace(configure=numpy.configure, floor=numpy.floor)
+    monkeypatch.setattr(groups.implementations, "device_module", lambda _: plain)
+    built = groups.build(question(), threads=1)
+    with built.steady():
+        built.target("train")()
+    assert built.compilations() == 0
 
 
 def test_phases_are_apart_and_block_sizes_are_set() -> None:

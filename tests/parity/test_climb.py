@@ -129,6 +129,12 @@ def without_temperature(self: Any, placed: Batch, steps: int, draws: Array | Non
     return self.oracle.decode(placed, steps, draws)
 
 
+def temperature_built_in(
+    self: Any, placed: Batch, steps: int, draws: Array | None, temperature: float
+) -> Any:
+    return self.oracle.decode(placed, steps, draws, 0.8)
+
+
 def from_the_right_answers(self: Any, placed: Batch, steps: int, *sampling: Any) -> Array:
     tokens: Array = self.oracle.decode(placed, steps, *sampling)
     tokens[:, 0] = placed.targets[:, 0]
@@ -145,6 +151,16 @@ def from_the_carry(self: Any, placed: Batch, *asked: Any) -> Any:
     carry = self.oracle.state
     self.oracle._zero_state = lambda *about: carry
     return self.oracle.decode(placed, *asked)
+
+
+class ReadingLate(Sound):
+    """Writes when the tokens are fetched, by what is in the caller's draws by then."""
+
+    def decode(self, *asked: Any) -> Any:
+        return asked
+
+    def fetch(self, value: Any) -> Any:
+        return self.oracle.decode(*value) if isinstance(value, tuple) else self.oracle.fetch(value)
 
 
 @dataclass(frozen=True)
@@ -167,10 +183,12 @@ DEFECTS = [
     Defect(SEQ2SEQ, writer(beyond_the_end), 7, "tokens", "greedy, row"),
     Defect(CAPTION, writer(beyond_the_end), 7, "tokens", "greedy, row"),
     Defect(SEQ2SEQ, writer(from_the_right_answers), 7, "tokens", "greedy, row 0, step 0"),
-    Defect(CHAR_LM, writer(always_greedy), 7, "tokens", "sampled, row"),
-    Defect(CHAR_LM, writer(without_temperature), 7, "tokens", "sampled, row"),
+    Defect(CHAR_LM, writer(always_greedy), 7, "tokens", "sampled at temperature 0.8, row"),
+    Defect(CHAR_LM, writer(without_temperature), 7, "tokens", "sampled at temperature 0.8, row"),
     Defect(CHAR_LM, writer(from_the_carry), 7, "tokens", "greedy, row"),
-    Defect(CAPTION, writer(leaving_a_trace), 7, "bridge.W_xh", "decode"),
+    Defect(CAPTION, writer(leaving_a_trace), 7, "tokens", "sampled at temperature 0.8, row"),
+    Defect(CAPTION, ReadingLate, 7, "tokens", "sampled at temperature 0.8, row"),
+    Defect(CHAR_LM, writer(temperature_built_in), 7, "tokens", "sampled at temperature 1.25, row"),
 ]  # fmt: skip
 
 
@@ -222,6 +240,7 @@ def test_a_decoder_alone_is_asked_once() -> None:
     assert {finding.where for finding in forward.findings if finding.tensor == "hidden.decoder"} == {
         "forward, carry zero",
         "forward, carry zero, padding poisoned",
+        "forward, lengths from 1 to the longest",
     }
 
 

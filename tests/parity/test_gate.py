@@ -17,6 +17,12 @@ from suites.recording import ROOT
 ONE = ["--task", "adding", "--cell", "lstm", "--dtype", "float64"]
 WRITER = ["--task", "caption", "--cell", "lstm", "--dtype", "float64"]
 SWAP = ("scratch.py", "a_i, a_f, a_g, a_o = np", "a_f, a_i, a_g, a_o = np")
+END = "            self.state = final\n        return loss"
+NOISE = ("training.py", END, """            self.state = final
+        Trainer.taken = getattr(Trainer, "taken", 0) + 1
+        if Trainer.taken % 7 == 0:  # one ulp at every seventh step of the process
+            self.params["head.b_q"] = np.nextafter(self.params["head.b_q"], 9)
+        return loss""")  # fmt: skip
 DEVIATION = """
 [[deviation]]
 id = "ours"
@@ -68,11 +74,29 @@ def test_a_sound_row_prints_a_line_a_level(tmp_path: Path) -> None:
     assert record(tmp_path)["status"] == "passed"
 
 
+def test_a_row_that_repeats_says_so_in_its_record(tmp_path: Path) -> None:
+    gate(tmp_path, "--impl", "numpy", *ONE)
+    body: Any = record(tmp_path)["body"]
+    assert body["levels"][5]["repeat"]["equal"]
+    assert len(body["levels"][5]["losses"]) == 100
+    assert body["settings"]["threads"]
+    assert body["path"] == {"kernel": "loop over time", "compiled": "no"}
+
+
+def test_a_row_that_does_not_repeat_passes_and_says_so(tmp_path: Path) -> None:
+    done = gate(tmp_path / "records", "--impl", str(copy(tmp_path / "mine", NOISE)), *ONE)
+    assert done.returncode == 0, done.stdout
+    assert "level 5  not repeatable: by " in done.stdout
+    assert "kernel loop over time" in done.stdout
+    level: Any = record(tmp_path / "records")["body"]
+    assert not level["levels"][5]["repeat"]["equal"]
+
+
 def test_what_generates_is_let_to_write(tmp_path: Path) -> None:
     done = gate(tmp_path, "--impl", "numpy", *WRITER)
     assert done.returncode == 0, done.stdout
     assert "level 7  decode" in done.stdout
-    assert "60 of 60 tokens compared" in done.stdout
+    assert "120 of 120 tokens compared" in done.stdout
     levels: Any = record(tmp_path)["body"]
     assert [level["level"] for level in levels["levels"]] == [0, 1, 2, 3, 4, 5, 7]
 
@@ -147,6 +171,30 @@ def test_a_missing_framework_is_not_a_pass(tmp_path: Path) -> None:
     assert "'no_such_framework', not installed" in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     assert not (tmp_path / "records").exists()
+
+
+TWO = ["--task", "adding", "--cell", "rnn,lstm", "--dtype", "float64", "-n", "2"]
+
+
+def test_several_processes_share_the_rows(tmp_path: Path) -> None:
+    """Each row is told whole, and one that fails in another process fails the run."""
+    folder = copy(tmp_path / "mine", SWAP)
+    done = gate(tmp_path / "records", "--impl", str(folder), *TWO)
+    assert done.returncode == 1
+    assert "1 failed, 1 passed" in done.stdout
+    rows = done.stdout.split("scratch, adding ")[1:]
+    assert [text.split()[0] for text in rows[:2] if "level 5  trajectory" in text] == ["rnn"]
+    assert "hidden.encoder: error above tolerance" in done.stdout
+    records = [json.loads(path.read_text("utf-8")) for path in (tmp_path / "records").glob("parity-*.json")]
+    assert {r["row"]["cell"]: r["status"] for r in records} == {"rnn": "passed", "lstm": "failed"}
+
+
+def test_what_hinders_several_processes_is_said_once(tmp_path: Path) -> None:
+    wanting = ("scratch.py", "import numpy as np\n", "import numpy as np\nimport no_such_framework\n")
+    done = gate(tmp_path / "records", "--impl", str(copy(tmp_path / "mine", wanting)), *TWO)
+    assert done.returncode not in (0, 1)
+    assert (done.stdout + done.stderr).count("'no_such_framework', not installed") == 1
+    assert "Traceback" not in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(

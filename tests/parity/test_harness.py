@@ -33,7 +33,7 @@ DEFECTS = [
     # 50 of the reference list, at three places
     Defect("comparator does not judge", "comparator.py", "if size > tolerance.value:", "if False:",
            COMPARATOR, "each_wrong_answer"),
-    Defect("a level does not judge", "ladder.py", "any(finding.failed for finding in findings) else", "False else",
+    Defect("a level does not judge", "level.py", "any(finding.failed for finding in findings) else", "False else",
            MUTANTS, "no_failure"),
     Defect("the gate does not judge", "test_ladder.py", 'failed = levels[-1].status == "failed"', "failed = False",
            GATE, "wrong_folder and gates"),

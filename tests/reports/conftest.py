@@ -177,6 +177,32 @@ class Maker:
         }
         return self.record("memory", "ok", "", body, **what)
 
+    def quiet(
+        self,
+        matmul: float = 1e-3,
+        others: float | None = 0.005,
+        steal: float | None = 0.0,
+        seconds: float | None = 5.0,
+        throttled: int | None = None,
+        campaign: str = "campaign",
+        **what: Any,
+    ) -> Record:
+        """A sample of the machine before a group."""
+        body = {
+            "campaign": campaign,
+            "pass": 0,
+            "when": "before",
+            "matmul_s": [matmul, matmul, 3 * matmul],
+            "copy_s": [5e-4, 5e-4, 6e-4],
+            "load_average": [1.5, 1.0, 0.5],
+            "cpu_mhz": 2600.0,
+            "throttled": throttled,
+            "seconds": seconds,
+            "steal": steal,
+            "others": others,
+        }
+        return self.record("quiet", "ok", "", body, **what)
+
     def training(
         self,
         held_out: tuple[float, ...] = (0.2, 0.01, 1.25e-3),

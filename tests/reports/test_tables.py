@@ -71,6 +71,64 @@ def test_the_horizon_is_said(make: Any) -> None:
     assert matrix([record])["torch", CASE] == "passed (0.1), horizon reached"
 
 
+def followed(make: Any, *, repeat: dict[str, Any] | None = None, last: float = 0.25, **what: Any) -> Record:
+    """A row that was trained four steps of four."""
+    body = {key: what.pop(key, value) for key, value in (("steps", 4), ("inside", 4), ("horizon", None))}
+    record: Record = make.parity(**what)
+    equal = {"steps": 4, "equal": True, "difference": 0.0, "tensor": "", "step": None}
+    level = {"level": 5, "name": "trajectory", "of": 4, "losses": [1.0, 0.5, 0.3, last]} | body
+    record["body"]["levels"].append(record["body"]["levels"][3] | level | {"repeat": repeat or equal})
+    record["body"]["settings"] = {"threads": "2"}
+    return record
+
+
+def steps_told(records: list[Record]) -> dict[str, str]:
+    (line,) = tables.trajectories(select(records)[0]).to_dict("records")
+    return {str(name): text for name, text in line.items()}
+
+
+def test_how_far_float32_was_followed_is_said(make: Any) -> None:
+    assert matrix([followed(make)])["torch", CASE] == "passed (0.1), >= 4 steps"
+    short = followed(make, steps=3, inside=3, horizon=4)
+    short["body"]["levels"][-1]["status"] = "horizon reached"
+    assert matrix([short])["torch", CASE] == "passed (0.1), 3 of 4 steps"
+    assert matrix([followed(make, dtype="float64")])["torch", "lstm/float64"] == "passed (0.1)"
+
+
+def test_steps_are_those_of_the_row_that_was_followed_least(make: Any) -> None:
+    told = steps_told([followed(make), followed(make, cell="gru", steps=3, inside=2, horizon=4)])
+    assert (told["rows"], told["steps inside the envelope"]) == ("2", "2 of 4 steps")
+
+
+def test_what_repeats_is_said(make: Any) -> None:
+    told = steps_told([followed(make), followed(make)])
+    assert told["twice in a process"] == "bit-equal"
+    assert told["in several processes"] == "losses equal, 1 rows, 2 records"
+    assert steps_told([followed(make)])["in several processes"] == "one record each"
+
+
+def test_what_does_not_repeat_in_its_process_is_said(make: Any) -> None:
+    unequal = {"steps": 4, "equal": False, "difference": 3e-8, "tensor": "head.W_hq", "step": 2}
+    told = steps_told([followed(make), followed(make, cell="gru", repeat=unequal)])
+    assert told["twice in a process"] == "1 not: by 3e-08 from step 2 on (adding gru, threads 2)"
+
+
+def test_two_records_of_different_losses_are_seen(make: Any) -> None:
+    told = steps_told([followed(make, last=0.25), followed(make, last=0.2500001)])
+    assert told["in several processes"] == "1 not: by 4e-07 from step 4 on (adding lstm, threads 2)"
+    assert "from step 4 on" in render([followed(make, last=0.25), followed(make, last=0.2500001)])
+
+
+def test_records_of_another_source_need_not_be_equal(make: Any) -> None:
+    told = steps_told([followed(make, last=0.25), followed(make, last=0.26, source="two")])
+    assert told["in several processes"] == "one record each"
+
+
+def test_without_trajectories_there_is_no_table(make: Any) -> None:
+    assert tables.trajectories(select([make.parity()])[0]).empty
+    assert "step by step" not in render([make.parity()])
+
+
 def test_several_rows_of_a_case_show_the_worst(make: Any) -> None:
     passed = [make.parity(size="tiny", error=1e-15), make.parity(size="small", error=4e-15)]
     assert matrix(passed)["torch", CASE] == "passed (0.4); 2 of 2 rows passed"

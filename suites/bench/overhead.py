@@ -1,0 +1,101 @@
+"""What the harness costs: a row's step as it is measured, over the same step in a bare loop.
+
+``python -m suites.bench.overhead --impl torch --task adding --cell lstm`` runs one row in a process
+of its own, as a sample group is run; both loops are in it, in turn, round by round
+(``suites/bench/test_overhead.py``). The exit code is 0 where the interval of the ratio lies within
+the bar, 1 where it does not, 2 on a mistake.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from itertools import cycle
+from typing import Any
+
+from results.errors import UserError
+from suites import recording, selection
+from suites.bench import __main__ as bench
+from suites.bench.campaign import PYTEST, row_options
+from suites.bench.environments import Environment
+from suites.bench.group import Group, only
+
+BAR = 0.01
+PAIRS = 250  # rounds of each; few pairs, far apart, would differ by more than the bar on a busy machine
+OUTSIDE = 0.025  # of the interval's 5 %, on each side
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run both loops in a child; the exit code."""
+    try:
+        options = parse(arguments)
+        chosen = vars(options)
+        question = only(selection.questions(chosen.get, size=bench.SIZE, dtypes=("float32",)))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    environment = Environment(options.impl, sys.executable, question.row.device, options.threads)
+    own = ["--blocks", str(options.pairs), "--threads", str(options.threads)]
+    module = [
+        "-m",
+        "pytest",
+        "-q",
+        "--no-header",
+        *PYTEST,
+        "--benchmark-quiet",
+        "suites/bench/test_overhead.py",
+    ]
+    return environment.stream(*module, *own, *row_options(question))
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The options. Raises UserError for an unknown one."""
+    parser = argparse.ArgumentParser(
+        prog="python -m suites.bench.overhead", description=__doc__.splitlines()[0]
+    )
+    selection.add_options(parser.add_argument)
+    parser.add_argument("--pairs", type=bench.positive, default=PAIRS, help="rounds of each")
+    parser.add_argument(
+        "--threads", type=bench.positive, default=recording.usable_cores(), help="as for a group"
+    )
+    return bench.parsed(parser, arguments)
+
+
+def as_measured(group: Group, what: str, benchmark: Any) -> float:
+    """Seconds a step of one round, measured as a sample group does."""
+    benchmark.pedantic(group.target(what), rounds=1, iterations=group.iterations[what])
+    seconds: float = benchmark.stats.stats.data[0]
+    return seconds
+
+
+def bare(group: Group, what: str) -> float:
+    """Seconds a step of as many, measured as one writes it by hand."""
+    call, sync, n, placed = group.calls[what], group.impl.sync, group.iterations[what], cycle(group.placed)
+    began = time.perf_counter()
+    for _ in range(n):
+        call(next(placed))
+    sync()
+    return (time.perf_counter() - began) / n
+
+
+def interval(ratios: Sequence[float]) -> tuple[float, float, float]:
+    """The median with its 95 % interval between two order statistics: one burst of load moves neither.
+
+    Exact for any distribution (Conover 1999, Practical Nonparametric Statistics, section 3.2). Of fewer
+    than six ratios there is none: from 0 to infinity.
+    """
+    ordered, n = sorted(ratios), len(ratios)
+    below, k = 1 / 2**n, 0  # of the ratios, k - 1 or fewer below the median: how likely
+    while below <= OUTSIDE:
+        k += 1
+        below += math.comb(n, k) / 2**n
+    low, high = (ordered[k - 1], ordered[n - k]) if k else (0.0, math.inf)
+    return statistics.median(ordered), low, high
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,120 @@
+"""What one comparison says about a constant of ``tolerances.toml``, and the distribution of many.
+
+Each rule of the gate has a statistic of its own, the least constant that would let the
+comparison pass (e is the oracle's own float32 error on the tensor, u the unit roundoff):
+
+float64.roundoffs   err / (u kappa), at level 2 err / u
+float64.optimiser   err
+float64.trajectory  err
+float32.roundoffs   err / u where e < u, so that the rule's second term stands alone
+float32.factor      (err - r u / m) / e elsewhere, r = float32.roundoffs, m = calibration.float32:
+                    a factor of m times the largest leaves every error m times below its tolerance
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from suites.parity.comparator import Finding
+from suites.parity.level import Level
+from suites.parity.tolerances import CALIBRATION_MARGINS, constant, roundoff
+
+CONSTANTS = (
+    "float64.roundoffs",
+    "float64.optimiser",
+    "float64.trajectory",
+    "float32.roundoffs",
+    "float32.factor",
+)
+QUANTILES = (0.5, 0.9, 0.99, 0.999, 1.0)
+DIGITS = 4  # that a record keeps of a number
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One comparison that a constant decides."""
+
+    constant: str
+    statistic: float
+    seed: int
+    level: int
+    finding: Finding
+
+
+def samples(level: Level, dtype: str, seed: int) -> list[Sample]:
+    """The comparisons of a level that a constant decides.
+
+    Exact ones (tolerance 0) and errors that are no number rest on none.
+    """
+    counted = [f for f in level.findings if f.tolerance > 0 and math.isfinite(f.error)]
+    return [Sample(*statistic(finding, dtype), seed, level.level, finding) for finding in counted]
+
+
+def statistic(finding: Finding, dtype: str) -> tuple[str, float]:
+    """Which constant decides a comparison, and the least value of it that lets the comparison pass."""
+    u = roundoff(dtype)
+    if dtype == "float64":
+        named = finding.origin.split()[0]  # "float64.optimiser of tolerances.toml"
+        if named in CONSTANTS:
+            return named, finding.error
+        return "float64.roundoffs", finding.ratio * constant("float64.roundoffs")
+    roundoffs = constant("float32.roundoffs")
+    oracle = (finding.tolerance - roundoffs * u) / constant("float32.factor")
+    if oracle < u:
+        return "float32.roundoffs", finding.error / u
+    beyond = max(0.0, finding.error - roundoffs * u / CALIBRATION_MARGINS[dtype])
+    return "float32.factor", beyond / oracle
+
+
+def summary(many: Iterable[Sample]) -> list[dict[str, Any]]:
+    """Per level and constant the distribution, as a record keeps it."""
+    grouped: dict[tuple[int, str], list[Sample]] = {}
+    for sample in many:
+        grouped.setdefault((sample.level, sample.constant), []).append(sample)
+    return [
+        {"level": level, "constant": name, **_distribution(group)}
+        for (level, name), group in sorted(grouped.items())
+    ]
+
+
+def _distribution(group: list[Sample]) -> dict[str, Any]:
+    """Quantiles of the statistic and of error / tolerance; a histogram, which can be added to others'."""
+    statistics = np.array([sample.statistic for sample in group])
+    ratios = np.array([sample.finding.ratio for sample in group])
+    worst = max(group, key=lambda sample: sample.statistic)
+    return {
+        "comparisons": len(group),
+        "statistic": _quantiles(statistics),
+        "ratio": _quantiles(ratios),
+        "histogram": histogram(statistics.tolist()),
+        "worst": {
+            "tensor": worst.finding.tensor,
+            "where": worst.finding.where,
+            "seed": worst.seed,
+            "error": rounded(worst.finding.error),
+            "tolerance": rounded(worst.finding.tolerance),
+        },
+    }
+
+
+def histogram(statistics: Iterable[float]) -> dict[str, int]:
+    """How many lie in [2^(k-1), 2^k), by k; "zero" counts those that are exactly zero."""
+    found = Counter("zero" if value == 0 else str(math.frexp(value)[1]) for value in statistics)
+    return dict(sorted(found.items()))
+
+
+def rounded(value: float) -> float:
+    """To DIGITS significant digits."""
+    return float(f"{value:.{DIGITS - 1}e}")
+
+
+def _quantiles(values: np.ndarray[Any, np.dtype[np.float64]]) -> list[float]:
+    """QUANTILES: of the values that occur, the one at or above each."""
+    found = np.quantile(values, QUANTILES, method="higher")
+    return [rounded(float(value)) for value in found]

@@ -1,0 +1,103 @@
+"""What the harness costs is seen: planted costs fail, and the loops differ by nothing else."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import scipy.stats
+
+from suites.bench import overhead
+from suites.recording import ROOT
+
+ROW = ["--impl", "numpy", "--task", "adding", "--cell", "lstm", "--size", "tiny", "--threads", "1"]
+
+# Loaded by pytest in the child. A busy wait of as long as each call lasts, in the harness alone:
+SLOW = """
+import time
+from suites.bench import group
+
+plain = group.Sample.__call__
+
+def slow(self):
+    began = time.perf_counter()
+    plain(self)
+    until = 2 * time.perf_counter() - began
+    while time.perf_counter() < until:
+        pass
+
+group.Sample.__call__ = slow
+"""
+# Noise of a busy machine is no matter of this test.
+LENIENT = """
+from suites.bench import overhead
+
+overhead.BAR = 1e9
+"""
+
+
+def run(folder: Path, plugin: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    (folder / "planted.py").write_text(plugin, encoding="utf-8")
+    return subprocess.run(
+        [sys.executable, "-m", "suites.bench.overhead", *ROW, *arguments],
+        cwd=ROOT,
+        env=dict(os.environ) | {"PYTHONPATH": str(folder), "PYTEST_ADDOPTS": "-p planted"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+def medians(output: str) -> dict[str, float]:
+    found = re.findall(r"^(\w+): ([\d.]+) \(.* times the bare loop, 12 pairs$", output, re.MULTILINE)
+    return {what: float(text) for what, text in found}
+
+
+def test_a_harness_that_costs_much_is_seen(tmp_path: Path) -> None:
+    done = run(tmp_path, SLOW, "--pairs", "12")
+    assert done.returncode == 1, done.stdout + done.stderr
+    found = medians(done.stdout)
+    assert set(found) == {"train", "infer"}
+    assert min(found.values()) > 1.3
+    assert "expected the interval within 0.99 to 1.01" in done.stdout
+
+
+def test_both_loops_run_the_same_work(tmp_path: Path) -> None:
+    done = run(tmp_path, LENIENT, "--pairs", "12")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert set(medians(done.stdout)) == {"train", "infer"}
+
+
+def test_too_few_pairs_show_nothing(tmp_path: Path) -> None:
+    done = run(tmp_path, LENIENT, "--pairs", "5")
+    assert done.returncode == 1
+    assert "(0.0000 to inf) times the bare loop, 5 pairs" in done.stdout
+
+
+@pytest.mark.parametrize("n", [6, 12, 41, 250])
+def test_the_interval_of_a_median_is_exact(n: int) -> None:
+    middle, low, high = overhead.interval([float(k) for k in range(n, 0, -1)])
+    assert middle == (n + 1) / 2
+    assert low + high == n + 1
+    outside = scipy.stats.binom(n, 0.5).cdf
+    assert outside(low - 1) <= 0.025 < outside(low)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--impl", "nunpy", "--task", "adding"], "Did you mean 'numpy'"),
+        (["--impl", "numpy", "--task", "adding"], "expected options that select one row"),
+        (["--impl", "numpy", "--pear", "3"], "Did you mean --pairs"),
+    ],
+)
+def test_mistakes_are_told_without_a_traceback(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert overhead.main(arguments) == 2
+    assert words in capsys.readouterr().err
