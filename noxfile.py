@@ -176,9 +176,37 @@ def launch(session: nox.Session, python: str, *command: str, gpu: bool = False) 
 @declare()
 def compare(session: nox.Session) -> None:
     """The main job: prove all four equal on this CPU, time them, write the report (-- --full: every task)."""
+    side_by_side(session, "suites.bench")
+
+
+@declare()
+def curves(session: nox.Session) -> None:
+    """Time and memory of all four against T, B and H, and the report (-- --axis T: of one alone)."""
+    side_by_side(session, "suites.bench.curves")
+
+
+def side_by_side(session: nox.Session, module: str) -> None:
+    """Measure with every framework that can be had here, then write the report."""
     if {"-h", "--help"} & set(session.posargs):
-        run(session, "numpy", "-m", "suites.bench", "--help", needs="reports")
+        run(session, "numpy", "-m", module, "--help", needs="reports")
         return
+    pythons = all_pythons(session)
+    named = [part for framework, python in pythons.items() for part in ("--python", f"{framework}={python}")]
+    oracle, failure = pythons["numpy"], None
+    try:
+        launch(session, oracle, "-m", module, *named, *session.posargs)
+    except CommandFailed as failed:
+        if str(failed) != "Returned code 1":
+            raise
+        failure = failed  # of some rows: the report shows them
+    records = option(session, "--records")  # the report reads what the run wrote
+    launch(session, oracle, "-m", "reports", *(("--records", records) if records else ()))
+    if failure:
+        raise failure
+
+
+def all_pythons(session: nox.Session) -> dict[str, str]:
+    """The interpreter of each framework that can be had here; that of the oracle must be."""
     pythons: dict[str, str] = {}
     for framework in FRAMEWORKS:
         needs = "reports" if framework == "numpy" else framework
@@ -188,25 +216,7 @@ def compare(session: nox.Session) -> None:
             session.warn(f"{framework} is left out: {missing}")
     if "numpy" not in pythons:
         session.error("NumPy is the oracle: nothing can be compared without the packages named above")
-    named = [part for framework, python in pythons.items() for part in ("--python", f"{framework}={python}")]
-    oracle, failure = pythons["numpy"], None
-    try:
-        launch(session, oracle, "-m", "suites.bench", *named, *session.posargs)
-    except CommandFailed as failed:
-        if str(failed) != "Returned code 1":
-            raise
-        failure = failed  # of some rows: the report shows them
-    launch(session, oracle, "-m", "reports", *records_option(session.posargs))
-    if failure:
-        raise failure
-
-
-def records_option(posargs: list[str]) -> list[str]:
-    """``--records DIR`` where it was given: the report reads what the run wrote."""
-    parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--records")
-    folder = parser.parse_known_args(posargs)[0].records
-    return ["--records", folder] if folder else []
+    return pythons
 
 
 @declare()
@@ -218,7 +228,10 @@ def report(session: nox.Session) -> None:
 def add(kind: str, framework: str, device: str) -> None:
     """Register ``<kind>-<framework>-<device>``."""
     command, doc = {
-        "parity": (("-m", "pytest", "-c", "pyproject.toml", "suites/parity"), "Prove {} equal to the float64 oracle."),
+        "parity": (
+            ("-m", "pytest", "-c", "pyproject.toml", "suites/parity"),
+            "Prove {} equal to the float64 oracle.",
+        ),
         "bench": (("-m", "suites.bench"), "Prove {} equal to the float64 oracle, then time it."),
         "train": (("-m", "suites.train"), "Prove {}, then train a task to its stated steps."),
     }[kind]
@@ -262,12 +275,44 @@ def mutants(session: nox.Session) -> None:
 @declare()
 def calibrate(session: nox.Session) -> None:
     """Measure the gate's errors over seeds (-- measure --impl torch), derive its constants (-- derive)."""
+    run_of(session, "suites.parity.calibration", *(session.posargs or ["derive"]))
+
+
+@declare()
+def trials(session: nox.Session) -> None:
+    """Measure the measuring: a row under two names, and slowed down (-- --impl torch --repeats 20)."""
+    run_of(session, "suites.bench.trials", *session.posargs)
+    if {"-h", "--help"} & set(session.posargs):
+        return
+    work = (
+        option(session, "--work")
+        or ROOT / ".cache" / "trials" / Path(option(session, "--impl") or "numpy").name
+    )
+    passes = option(session, "--passes")
+    page = ("--records", f"{work}/records", "--out", f"{work}/trials.md")
+    chosen = ("--passes", passes) if passes else ()
+    run(session, "numpy", "-m", "reports.trials", *page, *chosen, needs="reports")
+
+
+@declare()
+def overhead(session: nox.Session) -> None:
+    """Measure the harness: a row in it and in a bare loop (-- --impl torch --task adding --cell lstm)."""
+    run_of(session, "suites.bench.overhead", *session.posargs)
+
+
+def run_of(session: nox.Session, module: str, *arguments: str) -> None:
+    """Run the module in the environment of the framework that ``--impl`` names; NumPy's where it names none."""
+    impl = option(session, "--impl")
+    name = impl if impl in FRAMEWORKS else "numpy"
+    run(session, name, "-m", module, *arguments, needs="harness" if name == "numpy" else name)
+
+
+def option(session: nox.Session, flag: str) -> str | None:
+    """What was given for the flag after ``--``."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--impl")
-    asked = parser.parse_known_args(session.posargs)[0].impl
-    name = asked if asked in FRAMEWORKS else "numpy"
-    needs = "harness" if name == "numpy" else name
-    run(session, name, "-m", "suites.parity.calibration", *(session.posargs or ["derive"]), needs=needs)
+    parser.add_argument(flag, dest="value")
+    value: str | None = parser.parse_known_args(session.posargs)[0].value
+    return value
 
 
 @declare()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from reports import speed
+from reports import scaling, speed
 from reports.markdown import escape, table
-from reports.rows import select
+from reports.rows import Row, select
 from reports.speed import Timing
 from reports.statistics import cut, decimals
 from results.errors import UserError
@@ -19,7 +19,7 @@ MILLI = 1e3
 
 def block(name: str, records: Iterable[Record]) -> str:
     """The marked block: milliseconds a training step, times the GEMM floor, one row per implementation."""
-    rows, _ = select(records)
+    rows = _at_their_sizes(select(records)[0])
     cells: dict[tuple[str, str], dict[str, str]] = {}
     for group in speed.groups(rows):
         for timing in speed.timings(group, "train"):
@@ -50,6 +50,12 @@ def named(readme: str) -> str | None:
     """The published report that README's block shows, if any."""
     found = BLOCK.search(readme)
     return found["name"] if found else None
+
+
+def _at_their_sizes(rows: list[Row]) -> list[Row]:
+    """Without the points of curves, and without another B or H than the size's own: a cell holds one."""
+    on_curves = {id(row) for row in scaling.points(rows)}
+    return [row for row in rows if id(row) not in on_curves and row["size"] == row.any["spec"]["size"]]
 
 
 def _cell(timing: Timing) -> str:

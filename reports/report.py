@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from reports import quality, quiet, speed, tables
+from reports import break_even, quality, quiet, scaling, speed, tables
 from reports.equivalence import equivalence
 from reports.markdown import brief, escape, table
 from reports.rows import Row, digest, select
@@ -143,14 +143,18 @@ def _section(number: int, rows: Sequence[Row]) -> list[str]:
     states = quiet.table_of(rows)
     if not states.empty:
         parts += ["### Was the machine quiet?", QUIET, table(states)]
+    on_curves = {id(row) for row in scaling.points(rows)}
+    alone = [row for row in rows if id(row) not in on_curves]
     for what, title in KINDS.items():
-        parts += _throughput(what, title, rows)
-    starts = speed.startup(rows)
+        parts += _throughput(what, title, alone)
+    starts = speed.startup(alone)
     if not starts.empty:
         parts += ["### Import, build and first step", "Seconds, the median over passes.", table(starts)]
-    memory = tables.memory(rows)
+    parts += break_even.sections(alone)
+    memory = tables.memory(alone)
     if not memory.empty:
         parts += ["### Memory of training", "Measured in a run of its own.", table(memory)]
+    parts += scaling.sections(rows)
     trained = quality.trained(rows)
     if not trained.empty:
         parts += ["### Training to quality", QUALITY, table(trained)]
@@ -170,7 +174,8 @@ def _throughput(what: str, title: str, rows: Sequence[Row]) -> list[str]:
             continue
         timed = speed.timings(group, what)
         frame = speed.throughput(group, what, timed)
-        parts += [f"#### {title}: {group.title}", table(frame), speed.fastest(timed)]
+        note = [speed.LATENCY] if "ms per token" in frame else []
+        parts += [f"#### {title}: {group.title}", table(frame), *note, speed.fastest(timed)]
     return [f"### {title}", *parts] if parts else []
 
 

@@ -27,6 +27,10 @@ PHASES = {
 }
 COMPARED = ("task", "cell", "size", "data", "dtype", "device", "seed")
 MILLI = 1e3
+LATENCY = (
+    "*ms per token*: of one sequence alone (B = 1), as it comes in a stream: the time over the tokens "
+    "chosen, what is read before the first of them included."
+)
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ class Group:
         parts = (
             row["task"],
             row["cell"],
-            f"{row['size']} ({shape})",
+            f"{row.any['spec']['size']} ({shape})",
             row["data"] + seed,
             row["dtype"],
             row["device"],
@@ -146,10 +150,9 @@ def throughput(group: Group, what: str, timed: Sequence[Timing]) -> pd.DataFrame
     """A line a row: timed ones from the fastest on, then the untimed with their reason."""
     lines = [_timed_line(item, timed[0], what) for item in timed]
     shown = {id(item.row) for item in timed}
-    unit = _unit(what)
     for row in group.rows:
         if id(row) not in shown:
-            lines.append({**_who(row), unit: why_untimed(row, group.threads)})
+            lines.append({**_who(row), _unit(what, row): why_untimed(row, group.threads)})
     return pd.DataFrame(lines)
 
 
@@ -200,13 +203,14 @@ def _timed_line(item: Timing, first: Timing, what: str) -> dict[str, str]:
     rates = (tokens / step.value, tokens / step.high, tokens / step.low)
     return {
         **_who(item.row),
-        _unit(what): statistics.cut(value, places),
+        _unit(what, item.row): statistics.cut(value, places),
         "95 % interval": f"{statistics.cut(low, places)} to {statistics.cut(high, places)}",
+        **({"ms per token": statistics.in_words(step, MILLI / tokens)} if latency(item.row, what) else {}),
         "tokens/s": statistics.cut(rates[0], statistics.decimals(*rates)),
         "x GEMM floor": _with_interval(item.over_floor()) or NOTHING,
         "x fastest": "1 (reference)" if item is first else _ratio_cell(item.over(first)),
         "passes x rounds": _counts(item),
-        "path": escape(_path(item)),
+        "path": escape(path(item)),
         "notes": "; ".join(_notes(item)) or NOTHING,
     }
 
@@ -218,10 +222,7 @@ def _ratio_cell(found: Estimate | None) -> str:
 
 
 def _with_interval(found: Estimate | None) -> str:
-    if found is None:
-        return ""
-    places = statistics.decimals(found.value, found.low, found.high)
-    return "{} ({} to {})".format(*(statistics.cut(x, places) for x in (found.value, found.low, found.high)))
+    return "" if found is None else statistics.in_words(found)
 
 
 def _notes(item: Timing) -> list[str]:
@@ -250,7 +251,8 @@ def _counts(item: Timing) -> str:
     return f"{len(item.seconds)} x {item.rounds / len(item.seconds):.0f}"
 
 
-def _path(item: Timing) -> str:
+def path(item: Timing) -> str:
+    """How it ran, by its own account."""
     paths = {", ".join(f"{k} {v}" for k, v in sorted(r["body"]["path"].items())) for r in item.records}
     return "; ".join(sorted(paths))
 
@@ -269,5 +271,12 @@ def _who(row: Row) -> dict[str, str]:
     return {name: text for name, text in who(row).items() if name != "device"}
 
 
-def _unit(what: str) -> str:
-    return "ms per step" if what == "train" else "ms per batch"
+def latency(row: Row, what: str) -> bool:
+    """Whether the time of this work is that of one sequence's tokens, chosen one by one."""
+    return what == "decode" and row.any["spec"]["batch"] == 1
+
+
+def _unit(what: str, row: Row) -> str:
+    if what == "train":
+        return "ms per step"
+    return "ms per sequence" if row.any["spec"]["batch"] == 1 else "ms per batch"

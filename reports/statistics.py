@@ -173,6 +173,13 @@ def cut(value: float, places: int) -> str:
     return f"{round(value, places):,.{max(places, 0)}f}"
 
 
+def in_words(found: Estimate, factor: float = 1.0) -> str:
+    """``1.89 (1.80 to 1.95)``: value and interval times the factor, to the digits that it supports."""
+    value, low, high = (factor * x for x in (found.value, found.low, found.high))
+    places = decimals(value, low, high)
+    return f"{cut(value, places)} ({cut(low, places)} to {cut(high, places)})"
+
+
 def _choose(generator: np.random.Generator, n: int) -> npt.NDArray[np.int64]:
     """RESAMPLES times n of 0..n-1, with replacement."""
     return np.floor(n * generator.random((RESAMPLES, n))).astype(np.int64)

@@ -21,7 +21,7 @@ import numpy as np
 
 from reports import speed, statistics
 from reports.markdown import NOTHING, escape, table
-from reports.rows import select
+from reports.rows import select, version
 from reports.speed import Timing
 from reports.statistics import Estimate
 from results import store
@@ -135,7 +135,8 @@ def _shortened(record: Record, blocks: int | None) -> Record:
 def repeated(records: Sequence[Record], passes: int) -> list[list[Record]]:
     """The records of each whole repeat: of so many passes in turn in which every row was timed.
 
-    Only the newest campaign counts. Raises UserError where there is no whole repeat.
+    Only the newest campaign counts, and of it what the newest source gave. Raises UserError where
+    there is no whole repeat.
     """
     timed = [r for r in records if r["kind"] == "bench" and PLANTED in r["body"].get("path", {})]
     if not timed or passes < 1:
@@ -143,11 +144,13 @@ def repeated(records: Sequence[Record], passes: int) -> list[list[Record]]:
             "expected records of `nox -s trials` and at least one pass a repeat, got "
             f"{len(timed)} such record(s) and {passes}."
         )
+    newest = {canonical(record["row"]): version(record) for record in sorted(timed, key=age)}
     campaign = max(timed, key=age)["body"]["campaign"]
     of_pass: dict[int, dict[str, Record]] = defaultdict(dict)
     for record in sorted(timed, key=age):
-        if record["body"]["campaign"] == campaign and record["status"] == "ok":
-            of_pass[record["body"]["pass"]][canonical(record["row"])] = record
+        row, body = canonical(record["row"]), record["body"]
+        if (body["campaign"], record["status"], version(record)) == (campaign, "ok", newest[row]):
+            of_pass[body["pass"]][row] = record
     rows = {row for found in of_pass.values() for row in found}
     whole = [list(found.values()) for _, found in sorted(of_pass.items()) if set(found) == rows]
     proofs = [record for record in records if record["kind"] == "parity"]

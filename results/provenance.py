@@ -34,6 +34,8 @@ THREAD_VARIABLES = (
     "GOTO_NUM_THREADS",
     "KMP_AFFINITY",
     "KMP_BLOCKTIME",
+    "MALLOC_MMAP_THRESHOLD_",  # not threads, but as fateful: suites/bench/environments.py
+    "MALLOC_TRIM_THRESHOLD_",
     "MKL_DYNAMIC",
     "MKL_NUM_THREADS",
     "NUMEXPR_NUM_THREADS",

@@ -129,9 +129,7 @@ def _task(get: Callable[[str], str | None], name: str, cell: str, size: str) -> 
     own = spec.load(name, cell=cell, size=size, data=get("data"), length=length)
     if batch is None and hidden is None:
         return own, size
-    task = spec.load(
-        name, cell=cell, size=size, data=get("data"), length=length, batch=batch, hidden=hidden
-    )
+    task = spec.load(name, cell=cell, size=size, data=get("data"), length=length, batch=batch, hidden=hidden)
     sized = [size]
     sized += [f"B = {task.batch}"] if task.batch != own.batch else []
     sized += [f"H = {task.model.hidden}"] if task.model.hidden != own.model.hidden else []

@@ -41,6 +41,18 @@ def test_the_sizes_of_the_gate_are_pairwise_different(name: str) -> None:
     assert len(set(found)) == len(found), found
 
 
+def test_batch_length_and_hidden_stand_in_place_of_the_size_s_own() -> None:
+    own = spec.load("adding", size="small")
+    task = spec.load("adding", size="small", batch=1, length=9, hidden=3)
+    assert (task.size, task.batch, task.length, task.model.hidden) == ("small", 1, 9, 3)
+    replaced = dataclasses.replace(own.model, hidden=3)
+    assert dataclasses.replace(own, batch=1, length=9, model=replaced) == task
+
+
+def test_a_lone_decoder_s_target_length_follows() -> None:
+    assert spec.load("caption", length=9).target_length == 9
+
+
 def test_a_task_cannot_be_changed() -> None:
     task = spec.load("adding")
     with pytest.raises(dataclasses.FrozenInstanceError):
@@ -54,6 +66,8 @@ def test_the_fingerprint_follows_every_field() -> None:
         spec.load("adding", cell="gru"),
         spec.load("adding", size="small"),
         spec.load("adding", length=12),
+        spec.load("adding", batch=1),
+        spec.load("adding", hidden=8),
         spec.load("char_lm"),
         dataclasses.replace(base, training=dataclasses.replace(base.training, epsilon=1e-7)),
         dataclasses.replace(base, margin=0.1),  # a margin is stated before the run or not at all
@@ -205,7 +219,10 @@ def test_what_cannot_stand_together_is_refused(
         ({"task": "adding", "cell": "lsmt"}, "Did you mean 'lstm'"),
         ({"task": "adding", "size": "tny"}, "Did you mean 'tiny'"),
         ({"task": "char_lm", "data": "tinyshakespear"}, "Did you mean 'tinyshakespeare'"),
-        ({"task": "adding", "length": 1}, "at least 2"),
+        ({"task": "adding", "length": 1}, "--length: expected an integer of at least 2"),
+        ({"task": "adding", "length": 65_537}, "at most 65536"),
+        ({"task": "adding", "batch": 0}, "--batch: expected an integer of at least 1"),
+        ({"task": "adding", "hidden": 0}, "--hidden: expected an integer of at least 1"),
         ({"task": "nowhere.toml"}, "no such file"),
     ],
 )

@@ -144,7 +144,7 @@ class Campaign:
         row, environment = job.question.row, self.environments[job.question.folder.name]
         before = set(self.records.glob(f"{job.kind}-*.json"))
         try:
-            done = environment.run(*self.child(job, parts), timeout=self.timeout)
+            done = environment.run(*self.child(job, parts), timeout=self.timeout, timed=job.kind == "bench")
         except subprocess.TimeoutExpired:
             return "timeout", f"not finished after {self.timeout:g} s"
         left = not set(self.records.glob(f"{job.kind}-*.json")) <= before

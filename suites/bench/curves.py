@@ -99,7 +99,7 @@ def centre_of(text: str) -> dict[str, int]:
     for pair in [*CENTRE.split(","), *text.split(",")]:
         letter, sign, value = pair.partition("=")
         if not sign or letter not in AXES:
-            raise UserError(f"--centre {text}: expected T=, B= or H= and a number, as {CENTRE}, got {pair!r}.")
+            raise UserError(f"--centre {text}: expected numbers for T, B, H, as {CENTRE}, got {pair!r}.")
         found[letter] = whole(f"--centre {text}", value)
     return found
 

@@ -12,6 +12,12 @@ from typing import Any
 from results.errors import UserError
 from suites.recording import ROOT
 
+# Without these glibc gives freed memory back and takes it anew, as often as the heap happens to lie: a step
+# of NumPy's LSTM then takes 300 to 1500 page faults and 6.1 to 8.1 ms, another in each process; with them
+# none, and 5.6 ms in all. The thresholds count in bytes; 32 MiB is the most that the second may be.
+# https://sourceware.org/glibc/manual/latest/html_node/Malloc-Tunable-Parameters.html
+KEEPS_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(2**30), "MALLOC_MMAP_THRESHOLD_": str(2**25)}
+
 DESCRIBE_TIMEOUT_S = 300  # a framework's first import reads hundreds of megabytes from a cold disk
 
 
@@ -24,25 +30,27 @@ class Environment:
     device: str
     threads: int
 
-    def variables(self) -> dict[str, str]:
-        """Threads and noise, set before any import; what else is set already stays."""
+    def variables(self, timed: bool = False) -> dict[str, str]:
+        """Threads and noise, set before any import; what else is set already stays. Where memory is
+        measured and not time, the allocator is left as it is."""
         n = str(self.threads)
         pools = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
         fixed = {"PYTHONHASHSEED": "0", "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONUNBUFFERED": "1"}
         fixed |= {"KERAS_BACKEND": "tensorflow"}
         gpu = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"} if self.device == "gpu" else {}
+        fixed |= KEEPS_MEMORY if timed else {}
         return dict(os.environ) | fixed | gpu | dict.fromkeys(pools, n)
 
     def command(self, *arguments: str) -> list[str]:
         """The command line for ``python <arguments>`` about this implementation."""
         return [self.python, *arguments, "--impl", self.impl, "--device", self.device]
 
-    def run(self, *arguments: str, timeout: float) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, timeout: float, timed: bool = False) -> subprocess.CompletedProcess[str]:
         """Run and wait, output kept; the parent sleeps meanwhile. Raises subprocess.TimeoutExpired."""
         return subprocess.run(
             self.command(*arguments),
             cwd=ROOT,
-            env=self.variables(),
+            env=self.variables(timed),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -52,10 +60,10 @@ class Environment:
             check=False,
         )
 
-    def stream(self, *arguments: str) -> int:
+    def stream(self, *arguments: str, timed: bool = False) -> int:
         """Run with the output going where ours goes; the exit code."""
         return subprocess.run(
-            self.command(*arguments), cwd=ROOT, env=self.variables(), check=False
+            self.command(*arguments), cwd=ROOT, env=self.variables(timed), check=False
         ).returncode
 
     def describe(self) -> dict[str, Any]:

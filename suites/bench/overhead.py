@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--benchmark-quiet",
         "suites/bench/test_overhead.py",
     ]
-    return environment.stream(*module, *own, *row_options(question))
+    return environment.stream(*module, *own, *row_options(question), timed=True)
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:

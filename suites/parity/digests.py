@@ -25,7 +25,8 @@ SIZE = "tiny"
 def key(fixture: Fixture) -> str:
     """Names a fixture in ``digests.json``: the spec as asked (its clip is the fixture's) and the seed."""
     task = fixture.task
-    return f"{task.name}/{task.model.cell}/{task.size}/{task.data.name}/T{task.length}/seed{fixture.seed}"
+    shape = f"B{task.batch}/T{task.length}/H{task.model.hidden}"
+    return f"{task.name}/{task.model.cell}/{task.size}/{task.data.name}/{shape}/seed{fixture.seed}"
 
 
 @lru_cache(maxsize=1)

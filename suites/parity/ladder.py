@@ -54,7 +54,6 @@ from suites.parity.tolerances import (
     Rule,
     beside_oracle,
     conditioned,
-    flat,
 )
 from suites.parity.trajectory import Trajectory, repeated
 from suites.spec import BOS, PAD, Task
@@ -112,12 +111,10 @@ class Climb:
         return level_of(1, findings)
 
     def _loss(self) -> Level:
-        rule = flat("loss") if self.dtype == "float64" else beside_oracle(self.reference.float32)
-
         def ask(batch: Batch, carry: Arrays) -> Arrays:
             return {"loss": np.array(self.impl.loss(batch, carry), self.dtype)}
 
-        return level_of(2, self._asked(ask, self.reference.answers.loss, rule, "loss"))
+        return level_of(2, self._asked(ask, self.reference.answers.loss, self._rule(), "loss"))
 
     def _gradients(self) -> Level:
         answers = self.reference.answers.gradients
@@ -166,7 +163,7 @@ class Climb:
             steps = steps[:OPTIMISER_STEPS] if own else steps  # its own are followed to the end at level 5
             got = train(impl, self.reference.fixture, self.dtype, len(steps), inferring=own)
             for k, (have, want) in enumerate(zip(got, steps, strict=True)):
-                rule = self._training_rule("optimiser" if k < OPTIMISER_STEPS else "trajectory", k)
+                rule = self._training_rule(optimiser, k)
                 findings += self._step(have, want, rule, f"{optimiser} step {k + 1}")
         if any(finding.failed for finding in findings):
             return level_of(4, findings)  # as at level 1
@@ -196,7 +193,7 @@ class Climb:
         for k, (have, want) in enumerate(
             zip(got, self.reference.training[fixture.task.training.optimiser], strict=False)
         ):
-            rule = self._training_rule("trajectory", k)
+            rule = self._training_rule(fixture.task.training.optimiser, k)
             found = compare(*scalars(want.loss, have.loss, self.dtype), rule, self.dtype, f"step {k + 1}")
             found += compare(want.params, have.params, rule, self.dtype, f"step {k + 1}")
             if any(finding.failed for finding in found):
@@ -303,14 +300,15 @@ class Climb:
         return {name: final[f"final.{name}"] for name in fixture.carries["zero"]}
 
     def _rule(self) -> Rule:
-        """Of levels 1, 3 and 7."""
+        """Of levels 1 to 3 and 7."""
         kappa = self.reference.kappa
         rule = conditioned(kappa) if self.dtype == "float64" else beside_oracle(self.reference.float32)
         return lambda name: rule(name if name in kappa else f"final.{name}")
 
-    def _training_rule(self, what: str, k: int) -> Rule:
+    def _training_rule(self, optimiser: str, k: int) -> Rule:
+        """Of levels 4 and 5, after step k + 1."""
         if self.dtype == "float64":
-            return flat(what)
+            return conditioned(self.reference.training_kappa(optimiser)[k], "training")
         return beside_oracle(self.reference.training_float32[k])
 
     def _step(self, have: Step, want: Step, rule: Rule, where: str) -> list[Finding]:

@@ -65,10 +65,19 @@ class Reference:
         }
 
     @cached_property
-    def training_float32(self) -> list[Errors]:
+    def strayed(self) -> dict[str, dict[str, list[Errors]]]:
         """The task's own in float32: per step the error of each tensor, the largest of all draws so far."""
-        found: list[Errors] = cache.kept(self.fixture, lambda: _envelope(self.fixture))
+        found: dict[str, dict[str, list[Errors]]] = cache.kept(self.fixture, lambda: _strayed(self))
         return found
+
+    @property
+    def training_float32(self) -> list[Errors]:
+        """The task's own optimiser in float32: per step the oracle's error of each tensor."""
+        return self.strayed["float32"][self.fixture.task.training.optimiser]
+
+    def training_kappa(self, optimiser: str) -> list[Errors]:
+        """Per step of :attr:`training` the condition number of each tensor."""
+        return self.strayed["kappa"][optimiser]
 
     @cached_property
     def decoded(self) -> decoding.Decoded:
@@ -254,19 +263,39 @@ def _trained(fixture: Fixture, optimiser: str, dtype: str, steps: int) -> list[S
     return train(impl, fixture, dtype, steps, inferring=optimiser == fixture.task.training.optimiser)
 
 
-def _envelope(fixture: Fixture) -> list[Errors]:
-    """Per step, the largest error so far of the oracle's float32 training over all draws."""
-    optimiser, steps = plan(fixture)[0]
-    runs = []
-    for d in range(DRAWS):
-        draw = perturbed(fixture, d, "float32")
-        rounded, exact = (_trained(draw, optimiser, dtype, steps) for dtype in ("float32", "float64"))
-        runs.append([measure_step(a, b) for a, b in zip(rounded, exact, strict=True)])
-    envelope: list[Errors] = []
-    for k in range(steps):
-        so_far = _largest(envelope[-1:] + [run[k] for run in runs])
-        envelope.append({name: so_far[name] for name in runs[0][k]})
-    return envelope
+def _strayed(reference: Reference) -> dict[str, dict[str, list[Errors]]]:
+    """Training from draws that lie one ulp of float32 beside the fixture, per optimiser and step.
+
+    "float32": how far the oracle in float32 strays from itself in float64 (of the task's own optimiser);
+    "kappa": how far the oracle in float64 strays from its training from the fixture, in u of float32.
+    """
+    fixture, found = reference.fixture, {"float32": dict[str, Any](), "kappa": dict[str, Any]()}
+    own = fixture.task.training.optimiser
+    draws = [perturbed(fixture, d, "float32") for d in range(DRAWS)]
+    for optimiser, base in reference.training.items():
+        exact = [_trained(draw, optimiser, "float64", len(base)) for draw in draws]
+        kappa = _so_far([list(map(measure_step, run, base)) for run in exact])
+        u = roundoff("float32")
+        found["kappa"][optimiser] = [{name: e / u for name, e in step.items()} for step in kappa]
+        if optimiser == own:
+            rounded = (_trained(draw, own, "float32", len(base)) for draw in draws)
+            runs = [list(map(measure_step, a, b)) for a, b in zip(rounded, exact, strict=True)]
+            found["float32"][own] = _so_far(runs)
+    return found
+
+
+def _so_far(runs: list[list[Errors]]) -> list[Errors]:
+    """Per step and tensor the largest error of all runs up to there.
+
+    The first steps have each other's, too: a few draws of one step alone are at times all lucky.
+    """
+    steps = [_largest(run[k] for run in runs) for k in range(len(runs[0]))]
+    first = _largest(steps[:OPTIMISER_STEPS])
+    seen: list[Errors] = []
+    for step in steps:
+        so_far = _largest([*seen[-1:], step, first])
+        seen.append({name: so_far[name] for name in step})
+    return seen
 
 
 def horizon(envelope: list[Errors], params: Arrays) -> int:

@@ -44,9 +44,10 @@ def constant(name: str) -> float:
     return float(_RAW[table][key])
 
 
-def conditioned(kappa: dict[str, float]) -> Rule:
-    """float64, levels 1, 3 and 7: 64 u kappa, with the tensor's own measured kappa."""
-    factor, u = _RAW["float64"]["roundoffs"], roundoff("float64")
+def conditioned(kappa: dict[str, float], constant: str = "roundoffs") -> Rule:
+    """float64: levels 1 to 3 and 7 (``roundoffs``), 4 and 5 (``training``): constant x u x kappa, with
+    the tensor's own measured kappa."""
+    factor, u = _RAW["float64"][constant], roundoff("float64")
 
     def rule(name: str) -> Tolerance:
         k = max(1.0, kappa[name])
@@ -55,17 +56,8 @@ def conditioned(kappa: dict[str, float]) -> Rule:
     return rule
 
 
-def flat(what: str) -> Rule:
-    """float64, levels 2 (``loss``), 4 (``optimiser``) and 5 (``trajectory``): one constant."""
-    if what == "loss":
-        factor, u = _RAW["float64"]["roundoffs"], roundoff("float64")
-        return lambda name: Tolerance(factor * u, f"{factor} u, u = {u:.1e}")
-    value = float(_RAW["float64"][what])
-    return lambda name: Tolerance(value, f"float64.{what} of tolerances.toml")
-
-
 def beside_oracle(errors: dict[str, float]) -> Rule:
-    """float32, every level: 3 times the oracle's own float32 error on this tensor, + 8 u."""
+    """float32, every level: factor x the oracle's own float32 error on this tensor + roundoffs x u."""
     factor, plus, u = _RAW["float32"]["factor"], _RAW["float32"]["roundoffs"], roundoff("float32")
 
     def rule(name: str) -> Tolerance:

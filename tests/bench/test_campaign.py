@@ -231,6 +231,13 @@ def test_what_is_proven_is_what_is_timed() -> None:
     assert {(q.row.task, q.row.cell) for q in proven} == pairs
 
 
+def test_a_proof_stays_at_its_own_size() -> None:
+    asked = gate_options(
+        narrowed(parse(["--impl", "numpy", "--batch", "1", "--hidden", "9", "--length", "8"]))
+    )
+    assert {"--batch", "--hidden", "--length", "--size"}.isdisjoint(asked)
+
+
 def test_the_help_says_what_is_the_default(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parse(["--help"])

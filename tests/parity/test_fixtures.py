@@ -192,6 +192,15 @@ def test_the_digest_is_frozen_and_sees_one_bit(fixture: Fixture) -> None:
     assert digests.check(changed).failed
 
 
+def test_another_shape_has_no_frozen_digest() -> None:
+    own = make(spec.load("adding"), 0)
+    asked = [spec.load("adding", batch=6), spec.load("adding", length=6), spec.load("adding", hidden=6)]
+    others = [make(task, 0) for task in asked]
+    assert len({digests.key(one) for one in [own, *others]}) == 4
+    assert "digests.json" in digests.check(own).origin
+    assert all("no frozen digest" in digests.check(one).origin for one in others)
+
+
 def test_the_digest_sees_every_array_of_every_batch(fixture: Fixture) -> None:
     sound, last = fixture.digest(), fixture.batches[-1]
     for name, array in zip(last._fields, last, strict=True):

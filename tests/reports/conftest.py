@@ -47,8 +47,8 @@ class Maker:
         row |= {name: what.pop(name) for name in list(what) if name in row}
         spec = {
             "name": row["task"],
-            "size": row["size"],
-            "batch": BATCH,
+            "size": row["size"].partition(",")[0],
+            "batch": what.pop("batch", BATCH),
             "length": row["length"],
             "model": {"cell": row["cell"], "hidden": HIDDEN, **what.pop("model", {})},
         }

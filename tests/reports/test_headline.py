@@ -58,3 +58,11 @@ def test_a_table_of_no_report_is_found(published: Path) -> None:
 def test_no_markers(make: Any) -> None:
     with pytest.raises(UserError, match="expected the markers"):
         headline.replaced("# Unrolled", "laptop", records(make))
+
+
+def test_a_cell_holds_the_size_s_own_row(make: Any) -> None:
+    """Neither points of a curve nor another batch or width stand in its place."""
+    own = records(make)
+    others = [make.bench(implementation="torch", size="small, B = 1", batch=1, step=9e-3, campaign="alone")]
+    others += [make.bench(implementation="torch", length=T, step=9e-3, campaign="curves") for T in (100, 200)]
+    assert headline.block("laptop", [*own, *others]) == headline.block("laptop", own)

@@ -90,6 +90,29 @@ def test_decoding_is_a_table_of_its_own_and_counts_the_tokens_chosen(make: Any) 
     assert "#### Greedy decoding: " in render(records)
 
 
+def test_a_sequence_alone_has_a_latency(make: Any) -> None:
+    alone = {"model": GENERATES, "batch": 1, "size": "small, B = 1"}
+    timed = [make.bench(number, decode=6e-3, **alone) for number in range(5)]
+    for record in timed:
+        record["body"]["tokens_per_decode"] = 12
+    records = [make.parity(**alone), *timed]
+    line = lines(records, "decode")["torch"]
+    value, low, high = map(float, re.findall(r"[\d.]+", line["ms per token"]))
+    assert low <= value <= high
+    assert abs(value - 6 / 12) < 0.03
+    assert "ms per sequence" in line
+    assert "ms per sequence" in lines(records, "infer")["torch"]
+    page = render(records)
+    assert speed.LATENCY in page.split("#### Greedy decoding")[1]
+    assert page.count(speed.LATENCY) == 1
+
+
+def test_batches_have_no_latency(make: Any) -> None:
+    records = [make.parity(model=GENERATES), make.bench(decode=6e-3, model=GENERATES)]
+    assert "ms per token" not in render(records)
+    assert "ms per sequence" not in render(records)
+
+
 def test_decoding_that_was_asked_for_and_failed_is_told(make: Any) -> None:
     record = make.record("bench", "error", "no loop", {"campaign": "a", "pass": 0}, model=GENERATES)
     page = render([make.parity(model=GENERATES), record])

@@ -8,6 +8,7 @@ constant of ``tolerances.toml`` with what they support.
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,8 @@ def measuring(options: argparse.Namespace) -> int:
         device = questions[0].row.device
         implementations.device_module(folder).configure(device, options.threads)
     selection.check_data(questions)
+    gc.freeze()  # as in the gate
+    gc.set_threshold(100_000, 20, 20)
     measured = alarms = 0
     for number, question, body in measure.measured(questions, seeds, options.levels, options.records):
         measured += 1

@@ -1,6 +1,6 @@
 """The constants of ``tolerances.toml`` from calibration records alone.
 
-The rule, one for all: a constant is the smallest of the series 1, 2, 5 x 10^k that is at
+The rule, one for all: a constant is the smallest of the series 1, 1.5, 2, 3, 5, 7 x 10^k that is at
 least ``calibration.<dtype>`` times the largest honest statistic of all comparisons.
 
 Why the largest, and no quantile: one comparison above its tolerance among millions is a
@@ -26,8 +26,8 @@ from suites.parity.calibration.errors import CONSTANTS
 from suites.parity.calibration.measure import KIND, failures
 from suites.parity.tolerances import CALIBRATION_MARGINS, constant
 
-SERIES = (1, 2, 5)
-STEPS = 4  # of the series that a constant may lie above what is derived: a factor of 20
+SERIES = (1, 1.5, 2, 3, 5, 7)
+STEPS = 4  # of the series that a constant may lie above what is derived: a factor of 5 or so
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def supported(name: str, largest: float) -> float:
 def above(value: float, steps: int) -> float:
     """The number of the series that lies so many steps above one of it."""
     for _ in range(steps):
-        value = _ceiling(value * 1.5)
+        value = _ceiling(value * 1.01)
     return value
 
 

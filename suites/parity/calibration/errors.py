@@ -3,9 +3,8 @@
 Each rule of the gate has a statistic of its own, the least constant that would let the
 comparison pass (e is the oracle's own float32 error on the tensor, u the unit roundoff):
 
-float64.roundoffs   err / (u kappa), at level 2 err / u
-float64.optimiser   err
-float64.trajectory  err
+float64.roundoffs   err / (u kappa)
+float64.training    err / (u kappa), kappa of the training so far
 float32.roundoffs   err / u where e < u, so that the rule's second term stands alone
 float32.factor      (err - r u / m) / e elsewhere, r = float32.roundoffs, m = calibration.float32:
                     a factor of m times the largest leaves every error m times below its tolerance
@@ -27,8 +26,7 @@ from suites.parity.tolerances import CALIBRATION_MARGINS, constant, roundoff
 
 CONSTANTS = (
     "float64.roundoffs",
-    "float64.optimiser",
-    "float64.trajectory",
+    "float64.training",
     "float32.roundoffs",
     "float32.factor",
 )
@@ -53,17 +51,17 @@ def samples(level: Level, dtype: str, seed: int) -> list[Sample]:
     Exact ones (tolerance 0) and errors that are no number rest on none.
     """
     counted = [f for f in level.findings if f.tolerance > 0 and math.isfinite(f.error)]
-    return [Sample(*statistic(finding, dtype), seed, level.level, finding) for finding in counted]
+    return [
+        Sample(*statistic(finding, dtype, level.level), seed, level.level, finding) for finding in counted
+    ]
 
 
-def statistic(finding: Finding, dtype: str) -> tuple[str, float]:
+def statistic(finding: Finding, dtype: str, level: int) -> tuple[str, float]:
     """Which constant decides a comparison, and the least value of it that lets the comparison pass."""
     u = roundoff(dtype)
     if dtype == "float64":
-        named = finding.origin.split()[0]  # "float64.optimiser of tolerances.toml"
-        if named in CONSTANTS:
-            return named, finding.error
-        return "float64.roundoffs", finding.ratio * constant("float64.roundoffs")
+        name = "float64.training" if level in (4, 5) else "float64.roundoffs"
+        return name, finding.ratio * constant(name)
     roundoffs = constant("float32.roundoffs")
     oracle = (finding.tolerance - roundoffs * u) / constant("float32.factor")
     if oracle < u:
