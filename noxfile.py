@@ -301,7 +301,7 @@ def overhead(session: nox.Session) -> None:
 
 
 def run_of(session: nox.Session, module: str, *arguments: str) -> None:
-    """Run the module in the environment of the framework that ``--impl`` names; NumPy's where it names none."""
+    """Run the module in the environment of the framework that ``--impl`` names, else in NumPy's."""
     impl = option(session, "--impl")
     name = impl if impl in FRAMEWORKS else "numpy"
     run(session, name, "-m", module, *arguments, needs="harness" if name == "numpy" else name)
@@ -324,7 +324,7 @@ def diff(session: nox.Session) -> None:
 @declare(tags=["ci"])
 def tests(session: nox.Session) -> None:
     """The project's own tests (posargs go to pytest)."""
-    run(session, "numpy", "-m", "pytest", *(session.posargs or ["tests"]))
+    run(session, "numpy", "-m", "pytest", *(session.posargs or ["-n", "logical", "tests"]))
 
 
 @declare(name="own-layer", tags=["ci"])

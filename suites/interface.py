@@ -104,7 +104,7 @@ g <- g * min(1, clip / ||g||), no epsilon (||g|| = 0: g stays). Then the optimis
           w <- w - lr * (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
 
 with t = 1 at the first step; eps comes after the bias correction, outside the root.
-A float32 row is held to about three times NumPy's own rounding, so 1 - b1^t and 1 - b2^t are
+A float32 row is held to a few times NumPy's own rounding, so 1 - b1^t and 1 - b2^t are
 computed in float64 there too (in float32, 1 - 0.999 is off by 1.3e-5), then rounded; log softmax
 and log sigmoid in their stable forms.
 

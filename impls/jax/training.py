@@ -79,7 +79,7 @@ class Trainer:
     def __init__(self, task, dtype, device, forward, start, advance, kernel, pack=dict, unpack=dict):
         # For float32 rows too: their arrays stay float32, but optax computes Adam's
         # 1 - b2^t in JAX's widest float. In float32 that is off by 1.3e-5 at t = 1, and
-        # moves parameters in 3 steps by 2.3 times what the parity gate allows (tiny, lr 1e-2).
+        # moves parameters in 3 steps by 1.2 times what the parity gate allows (tiny, lr 1e-2).
         jax.config.update("jax_enable_x64", True)
         self.task, self.model, self.training = task, task.model, task.training
         self.device, self.dtype = find(device), np.dtype(dtype)

@@ -50,9 +50,8 @@ def outcomes(
     One that diverged is at its end too: to train it again until it does not would be to choose among results.
     """
     keys = {recording.key("training", question, origin): question.row.seed for question in questions}
-    newest = {keys[record["key"]]: record for record in records if record["key"] in keys}  # oldest come first
-    return {
-        seed: record
-        for seed, record in newest.items()
-        if record["status"] == "ok" or record["reason"].startswith(DIVERGENCE)
+    return {  # oldest come first
+        keys[record["key"]]: record
+        for record in records
+        if record["key"] in keys and (record["status"] == "ok" or record["reason"].startswith(DIVERGENCE))
     }

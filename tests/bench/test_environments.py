@@ -22,3 +22,8 @@ def test_only_a_timed_child_is_told_to_keep_its_memory(timed: bool, monkeypatch:
         KEEPS_MEMORY if timed else dict.fromkeys(KEEPS_MEMORY)
     )
     assert found["OMP_NUM_THREADS"] == "3"
+
+
+def test_a_child_does_not_take_itself_for_a_worker_of_pytest_xdist(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTEST_XDIST_WORKER", "gw0")
+    assert "PYTEST_XDIST_WORKER" not in Environment("numpy", sys.executable, "cpu", 1).variables()

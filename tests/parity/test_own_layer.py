@@ -89,6 +89,7 @@ def gate(folder: Path, selected: list[str]) -> subprocess.CompletedProcess[str]:
         "-p",
         "no:cacheprovider",
     ]
+    command += ["-n", "0"]  # rows in the page's order
     command += ["--records", str(folder.parent / "records"), *options]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
