@@ -40,7 +40,7 @@ class Environment:
         gpu = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"} if self.device == "gpu" else {}
         fixed |= KEEPS_MEMORY if timed else {}
         # A child is a run of its own: pytest-benchmark times nothing where it reads that it is a worker.
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST_")}
+        inherited = {k: value for k, value in os.environ.items() if not k.startswith("PYTEST_XDIST_")}
         return inherited | fixed | gpu | dict.fromkeys(pools, n)
 
     def command(self, *arguments: str) -> list[str]:

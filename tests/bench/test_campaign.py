@@ -21,6 +21,7 @@ from results.record import Record
 from suites import selection, spec
 from suites.bench.__main__ import gate_options, main, narrowed, parse, rows
 from suites.bench.campaign import shuffled
+from suites.bench.environments import Environment
 from suites.implementations import IMPLS
 from suites.recording import ROOT
 
@@ -167,6 +168,7 @@ def test_a_decoding_is_timed_where_the_task_generates(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, *group, *asked, "--records", str(tmp_path)],
         cwd=ROOT,
+        env=Environment("numpy", sys.executable, "cpu", 1).variables(),
         capture_output=True,
         text=True,
         check=False,
