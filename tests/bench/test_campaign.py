@@ -263,6 +263,11 @@ def test_rows_that_are_compared_run_side_by_side_in_another_order_each_pass() ->
     assert len(list(groupby(asked))) == len(set(asked))
 
 
+def interruptible() -> None:
+    """A shell's background jobs ignore SIGINT, and so would all that they start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_run_keeps_what_is_finished_and_goes_on(tmp_path: Path, how: signal.Signals) -> None:
@@ -274,6 +279,7 @@ def test_an_interrupted_run_keeps_what_is_finished_and_goes_on(tmp_path: Path, h
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        preexec_fn=interruptible,
     ) as run:
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline and not list(tmp_path.glob("bench-*.json")):

@@ -108,6 +108,11 @@ def test_a_failure_is_a_record_with_its_reason(
     assert [point["step"] for point in record["body"].get("curve", [])] == (points or [])
 
 
+def interruptible() -> None:
+    """A shell's background jobs ignore SIGINT, and so would all that they start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 def test_an_interrupted_training_leaves_nothing_and_says_what_to_do(fragile: tuple[Path, Path]) -> None:
     folder, records = fragile
@@ -119,6 +124,7 @@ def test_an_interrupted_training_leaves_nothing_and_says_what_to_do(fragile: tup
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=interruptible,
     ) as run:
         assert run.stdout is not None
         assert any(line.startswith("[20/60") for line in run.stdout)
