@@ -37,15 +37,17 @@ def shapes(model: Model) -> Shapes:
 def initial(task: Task, seed: int, scale: float = 1.0) -> Arrays:
     """float32 parameters, every one U(-scale/sqrt(H), scale/sqrt(H)), biases too.
 
-    The bound is that of torch's recurrent layers; a bias at zero would hide its loss.
+    The bound is that of torch's recurrent layers; a bias at zero would hide its loss. What the bridge
+    takes in is F wide and not H, and its bound is scale/sqrt(F), that of torch's linear layers: with the
+    other, states began at 1 - 1e-7, where 1 - h^2 is rounding and little else.
     """
-    bound = scale / float(np.sqrt(task.model.hidden))
-    return {
-        name: seeds.uniform(seeds.generator(seed, task.name, "weights", name), -bound, bound, shape).astype(
-            np.float32
-        )
-        for name, shape in shapes(task.model).items()
-    }
+    found: Arrays = {}
+    for name, shape in shapes(task.model).items():
+        width = task.model.features if name.startswith("bridge.") else task.model.hidden
+        bound = scale / float(np.sqrt(width))
+        rng = seeds.generator(seed, task.name, "weights", name)
+        found[name] = seeds.uniform(rng, -bound, bound, shape).astype(np.float32)
+    return found
 
 
 def carry(task: Task, seed: int | None) -> Arrays:

@@ -22,7 +22,7 @@ from suites.interface import Array, Arrays, Batch, Implementation
 from suites.parity.tolerances import OPTIMISER_STEPS, STEPS
 from suites.spec import Model, Task
 
-SCALE = 2.0  # weights U(+-2/sqrt(H)): as far out as trained ones, so that h0, tanh c and gates matter
+SCALE = 2.0  # of suites/weights.py's bound: as far out as trained ones, so that h0, tanh c and gates matter
 CLIP_MARGIN = (
     1.001  # norms of the first steps must differ by this: an active clip then moves g by 5e-4 or more
 )
