@@ -16,6 +16,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import tempfile
 from importlib import metadata
 from pathlib import Path
 
@@ -35,6 +36,7 @@ ENVIRONMENTS = [group for group in PROJECT["dependency-groups"] if group not in 
 FRAMEWORKS = {"numpy": "NumPy", "torch": "PyTorch", "jax": "JAX", "tensorflow": "TensorFlow"}
 PYTHONS = SpecifierSet(PROJECT["project"]["requires-python"])
 STAMP = "unrolled-stamp.txt"
+BROWSER = "tests/browser"  # a session of its own: not every machine has one
 
 # Read when the interpreter or the framework starts, so set before it does.
 SETTINGS = {"PYTHONHASHSEED": "0", "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
@@ -300,6 +302,25 @@ def overhead(session: nox.Session) -> None:
     run_of(session, "suites.bench.overhead", *session.posargs)
 
 
+@declare()
+def diagnose(session: nox.Session) -> None:
+    """Gradient norms, clipping and hidden states of all four, beside the oracle's (-- --impl jax: of one)."""
+    asked = {part.partition("=")[0] for part in session.posargs}
+    if asked & {"-h", "--help", "--impl"}:
+        run_of(session, "suites.diagnostics", *session.posargs)
+        return
+    failures = []
+    for framework, python in all_pythons(session).items():
+        try:
+            launch(session, python, "-m", "suites.diagnostics", "--impl", framework, *session.posargs)
+        except CommandFailed as failed:
+            if str(failed) != "Returned code 1":  # a mistake is one for all of them
+                raise
+            failures.append(failed)  # of some rows: the others go on, the report shows them
+    if failures:
+        raise failures[0]
+
+
 def run_of(session: nox.Session, module: str, *arguments: str) -> None:
     """Run the module in the environment of the framework that ``--impl`` names, else in NumPy's."""
     impl = option(session, "--impl")
@@ -316,6 +337,25 @@ def option(session: nox.Session, flag: str) -> str | None:
 
 
 @declare()
+def reproduce(session: nox.Session) -> None:
+    """Measure a number of a report again, and say whether it comes out the same (-- ID)."""
+    oracle = need(session, "numpy", "reports")
+    given = session.posargs or ["--help"]
+    if {"-h", "--help"} & set(given):
+        launch(session, oracle, "-m", "suites.reproduce", *given)
+        return
+    asked = ("-m", "suites.reproduce", *given, "--environment")
+    said = session.run(oracle, *asked, env=SETTINGS, silent=True, log=False)
+    name = str(said).split()[-1]
+    python = need(session, name, "harness" if name == "numpy" else name)
+    work = ROOT / ".cache" / "reproduce"
+    work.mkdir(parents=True, exist_ok=True)
+    new = ("--new", tempfile.mkdtemp(dir=work, prefix=f"{name}-"))  # never what an earlier call measured
+    launch(session, python, "-m", "suites.reproduce", *given, *new, gpu=name.endswith("-gpu"))
+    launch(session, oracle, "-m", "reports.reproduced", *given, *new)
+
+
+@declare()
 def diff(session: nox.Session) -> None:
     """What got slower from one set of records to another (-- OLD NEW); fails on a regression."""
     run(session, "numpy", "-m", "reports.diff", *session.posargs, needs="reports")
@@ -324,7 +364,14 @@ def diff(session: nox.Session) -> None:
 @declare(tags=["ci"])
 def tests(session: nox.Session) -> None:
     """The project's own tests (posargs go to pytest)."""
-    run(session, "numpy", "-m", "pytest", *(session.posargs or ["-n", "logical", "tests"]))
+    every = ["-n", "logical", "tests", "--ignore", BROWSER]
+    run(session, "numpy", "-m", "pytest", *(session.posargs or every))
+
+
+@declare(tags=["ci"])
+def browser(session: nox.Session) -> None:
+    """The report's page in a real browser: Chromium or Chrome, on the path or named by UNROLLED_BROWSER."""
+    run(session, "numpy", "-m", "pytest", *(session.posargs or [BROWSER]))
 
 
 @declare(name="own-layer", tags=["ci"])

@@ -1,4 +1,4 @@
-"""``python -m reports``: the report of the records, as Markdown."""
+"""``python -m reports``: the report of the records, as a folder: pages, figures and tables."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from reports import published
-from reports.report import render
+from reports import edition, folder, published
+from reports.report import Report
 from results import store
 from results.errors import UserError
 from results.record import Record
@@ -23,16 +23,19 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
     try:
         if options.check:
             return _check(options, root)
+        if options.renew:
+            return _renew(options, root)
         records, damaged = _read(options.records or [root / "results" / "records"], root)
+        sources = edition.extract(ROOT)  # of the code that runs here
         if options.publish is not None:
-            page = published.publish(records, options.publish, root)
+            place = published.publish(records, options.publish, root, sources)
         else:
-            page = options.out or root / "reports" / "latest.md"
-            published.write(page, render(records, damaged))
+            place = options.out or root / "reports" / "latest"
+            folder.write(place, Report(records, damaged, sources=sources).files())
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(f"wrote {page} from {len(records)} records")
+    print(f"wrote {place / 'README.md'} and index.html beside it from {len(records)} records")
     return 0
 
 
@@ -40,14 +43,24 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m reports", description=__doc__)
     parser.add_argument("--records", metavar="DIR", type=Path, nargs="+", action="extend",
                         help="folders of records (default: results/records)")  # fmt: skip
-    parser.add_argument(
-        "--out", metavar="FILE", type=Path, help="where to write (default: reports/latest.md)"
-    )
+    parser.add_argument("--out", metavar="DIR", type=Path, help="where to write (default: reports/latest)")
     either = parser.add_mutually_exclusive_group()
     either.add_argument("--check", action="store_true",
                         help="compare every published report with what its records give")  # fmt: skip
+    either.add_argument("--renew", action="store_true",
+                        help="write every published report anew from its records")  # fmt: skip
     either.add_argument("--publish", metavar="NAME", help="keep the records and the report under this name")
     return parser
+
+
+def _renew(options: argparse.Namespace, root: Path) -> int:
+    if options.records or options.out:
+        raise UserError(
+            "--renew writes reports/published from results/published: leave --records and --out out."
+        )
+    for place in published.renew(root):
+        print(f"wrote {place.relative_to(root)}")
+    return 0
 
 
 def _check(options: argparse.Namespace, root: Path) -> int:
@@ -58,7 +71,7 @@ def _check(options: argparse.Namespace, root: Path) -> int:
     count, differences = published.differences(root)
     for text in differences:
         print(text.rstrip("\n"))
-    print(f"{count} published report(s), {len(differences)} that differ from their records")
+    print(f"{count} published report(s), {len(differences)} file(s) that differ from what the records give")
     return 1 if differences else 0
 
 
@@ -66,10 +79,10 @@ def _read(folders: Sequence[Path], root: Path) -> tuple[list[Record], list[Damag
     """The records of all folders, each once; damaged ones are named on stderr."""
     records: dict[str, Record] = {}
     damaged: list[Damaged] = []
-    for folder in folders:
+    for place in folders:
         # What is published is committed: never moved, never cleaned.
-        ours = not folder.resolve().is_relative_to((root / "results" / "published").resolve())
-        found, bad = store.read_all(folder, keep_aside=ours)
+        ours = not place.resolve().is_relative_to((root / "results" / "published").resolve())
+        found, bad = store.read_all(place, keep_aside=ours)
         records |= {record["id"]: record for record in found}
         damaged += bad
     for item in damaged:

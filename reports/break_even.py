@@ -10,9 +10,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from reports import statistics
-from reports.markdown import escape, table
-from reports.rows import Row
-from reports.speed import Group, Timing, groups, timings
+from reports.markdown import escape
+from reports.speed import Timing
 from reports.statistics import Estimate, cut, decimals, in_words
 
 TEXT = (
@@ -42,25 +41,30 @@ class Start:
         return statistics.estimate(found, "start", self.timing.records[0]["id"])
 
 
-def sections(rows: Sequence[Row]) -> list[str]:
-    """The part of the page; empty where no campaign was watched."""
-    parts: list[str] = []
-    for group in groups(rows):
-        found = table_of(group)
-        if not found.empty:
-            parts += [f"#### {group.title}", table(found)]
-    return ["### After how many steps a compile pays", TEXT, *parts] if parts else []
+@dataclass(frozen=True)
+class Payback:
+    """The step from which on a row has caught up with one that started sooner, and its interval."""
+
+    verdict: str = ""  # why there is no such step; empty where there is
+    steps: float | None = None  # None where only a bound is known
+    least: float | None = None
+    most: float | None = None
 
 
-def table_of(group: Group) -> pd.DataFrame:
+def starts(timed: Sequence[Timing]) -> list[Start]:
+    """The rows whose machine was watched, the one that starts soonest first."""
+    found = [Start(timing) for timing in timed if _watched(timing)]
+    return sorted(found, key=lambda start: start.seconds.value)
+
+
+def table_of(timed: Sequence[Timing]) -> pd.DataFrame:
     """A line a row, the one that starts soonest first; a column for each of those before it."""
-    starts = [Start(timing) for timing in timings(group, "train") if _watched(timing)]
-    starts.sort(key=lambda start: start.seconds.value)
-    if len(starts) < 2:
+    found = starts(timed)
+    if len(found) < 2:
         return pd.DataFrame()
     lines = []
-    for at, start in enumerate(starts):
-        against = {f"against {_name(other)}": pays(start, other) for other in starts[:at]}
+    for at, start in enumerate(found):
+        against = {f"against {_name(other)}": in_steps(pays(start, other)) for other in found[:at]}
         lines.append(
             {
                 **{name: escape(start.timing.row[name]) for name in ("implementation", "variant")},
@@ -72,21 +76,21 @@ def table_of(group: Group) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def pays(late: Start, early: Start) -> str:
-    """After how many steps the row that starts later has caught up with the other, in words.
+def pays(late: Start, early: Start) -> Payback:
+    """After how many steps the row that starts later has caught up with the other.
 
     n = (S_late - S_early) / (t_early - t_late). The difference of the steps is t_late (r - 1), r being
     their ratio paired by pass, so that what the machine did to both does not widen it.
     """
     if min(late.seconds.passes, early.seconds.passes) < LEAST_PASSES:
-        return "one pass: no interval"
+        return Payback("one pass: no interval")
     ratio = early.timing.over(late.timing)
     if ratio is None:
-        return "not paired"
+        return Payback("not paired")
     if ratio.holds_one:
-        return "not separable"
+        return Payback("not separable")
     if ratio.value < 1:
-        return "never"
+        return Payback("never")
     owed = (
         late.seconds.value - early.seconds.value,
         late.seconds.low - early.seconds.high,
@@ -100,10 +104,18 @@ def pays(late: Start, early: Start) -> str:
     )
     most = owed[2] / saved[1]
     if owed[1] <= 0:
-        return f"at most {_steps(most, 0)}"
-    n, least = owed[0] / saved[0], owed[1] / saved[2]
-    places = decimals(n, least, most)
-    return f"{_steps(n, places)} ({_steps(least, places)} to {_steps(most, places)})"
+        return Payback(most=most)
+    return Payback(steps=owed[0] / saved[0], least=owed[1] / saved[2], most=most)
+
+
+def in_steps(found: Payback) -> str:
+    """``900 (850 to 960)``, ``at most 40``, or why there is no number."""
+    if found.verdict or found.most is None:
+        return found.verdict
+    if found.steps is None or found.least is None:
+        return f"at most {_steps(found.most, 0)}"
+    places = decimals(found.steps, found.least, found.most)
+    return "{} ({} to {})".format(*(_steps(n, places) for n in (found.steps, found.least, found.most)))
 
 
 def _steps(n: float, places: int) -> str:

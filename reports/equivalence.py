@@ -46,14 +46,25 @@ class Series:
 
 def equivalence(rows: Sequence[Row]) -> pd.DataFrame:
     """A line for each row but the reference, of every spec and dtype that several rows were trained at."""
-    lines = []
+    return pd.DataFrame(_line(series, reference) for series, reference in compared(rows))
+
+
+def compared(rows: Sequence[Row]) -> list[tuple[Series, Series]]:
+    """Each row but the reference, beside the reference."""
+    found = []
     for members in groups(rows):
         reference = next(
             (m for m in members if (m.row["implementation"], m.row["variant"]) == REFERENCE), None
         )
         reference = reference or members[0]
-        lines += [_line(member, reference) for member in members if member is not reference]
-    return pd.DataFrame(lines)
+        found += [(member, reference) for member in members if member is not reference]
+    return found
+
+
+def differences(series: Series, reference: Series) -> list[float]:
+    """Of the held-out metric, seed by seed."""
+    both = sorted(series.values.keys() & reference.values.keys())
+    return [series.values[seed] - reference.values[seed] for seed in both]
 
 
 def groups(rows: Sequence[Row]) -> list[list[Series]]:
@@ -95,13 +106,13 @@ def _line(series: Series, reference: Series) -> dict[str, str]:
         "metric": _metric(series, reference),
         "mean": _mean(ours),
         "of the reference": _mean(theirs),
-        **_cells([a - b for a, b in zip(ours, theirs, strict=True)], series, reference),
+        **_cells(differences(series, reference), series, reference),
     }
 
 
 def _cells(differences: Sequence[float], series: Series, reference: Series) -> dict[str, str]:
     """The difference, the margin, p and the verdict, as far as there are any."""
-    margin = _margin(series.record)
+    margin = stated_margin(series.record)
     notes = _notes(series, reference)
     shown = {"difference [90 %]": NOTHING, "margin": f"{margin:.4g}" if margin else NOTHING, "p": NOTHING}
     if len(differences) < LEAST:
@@ -143,7 +154,7 @@ def _spans(seeds: Iterable[int]) -> str:
     return ", ".join("-".join(map(str, span)) for span in spans)
 
 
-def _margin(record: Record) -> float | None:
+def stated_margin(record: Record) -> float | None:
     """What the spec states; None where it states none."""
     margin = record["spec"].get("margin")
     stated = isinstance(margin, int | float) and 0 < margin <= MOST

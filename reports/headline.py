@@ -31,7 +31,7 @@ def block(name: str, records: Iterable[Record]) -> str:
         for (impl, variant), shown in sorted(cells.items())
     ]
     shown = table(lines)
-    page = f"reports/published/{name}.md"
+    page = f"reports/published/{name}/README.md"
     note = (
         f"Milliseconds for one training step; in brackets, times the GEMM floor. Machine, sizes, intervals, "
         f"memory and the parity of every row: [{page}]({page})."

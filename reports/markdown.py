@@ -13,10 +13,15 @@ NOTHING = "-"
 CELL = 240  # characters of a reason
 
 
+def one_line(text: object) -> str:
+    """The text on one line, with nothing in it that cannot be printed."""
+    line = " ".join(str(text).encode("utf-8", "backslashreplace").decode("utf-8").split())
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in line)
+
+
 def escape(text: object) -> str:
     """The text itself on one line of a Markdown page, on a host that allows HTML too."""
-    line = " ".join(str(text).encode("utf-8", "backslashreplace").decode("utf-8").split())
-    line = "".join(character if character.isprintable() else repr(character)[1:-1] for character in line)
+    line = one_line(text)
     line = MARKS.sub(r"\\\1", line)
     line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return line.replace("://", "&#58;//").replace("www.", "www&#46;").replace("@", "&#64;")

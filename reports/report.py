@@ -1,15 +1,19 @@
-"""The report: from records to one Markdown page, the same page from the same records."""
+"""The report: from records to the files of a folder, the same bytes from the same records."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+import functools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from reports import break_even, quality, quiet, scaling, speed, tables
-from reports.equivalence import equivalence
+from reports import csvs, edition, figures, quiet, tables
+from reports.figures import Figure
+from reports.html import page as html
+from reports.machines import Machine, machines
 from reports.markdown import brief, escape, table
 from reports.rows import Row, digest, select
+from reports.sections import SECTIONS, Section, Table
 from results.record import Record
 from results.store import Damaged
 
@@ -38,70 +42,121 @@ its shapes, paired by block; of ragged sequences, those of their mean length. "x
 pass. Where its interval contains 1 it says *not separable*. Nothing is compared across specs, dtypes, \
 devices, numbers of threads or machines.
 - *noisy*: the samples' interquartile range exceeds 10 % of their median.
+- An *id* leads to the records of a number (`tables/records.csv`): `nox -s reproduce -- ID` measures it again.
+"""
+FILES = """\
+## Files
+
+[index.html](index.html) is this report as one page to filter and sort, which asks no network. The numbers \
+of the tables, unrounded, with the ids of their records:
 """
 
-PARITY = (
-    "In brackets the largest error over its tolerance, over all tensors of all levels: up to 1 passes. "
-    "*Deviates*: the framework's own layer cannot hold the mathematics, as stated, and the gate failed "
-    "as it must."
-)
-LEVELS = (
-    "The row nearest to its tolerance: error, in brackets error over tolerance. "
-    "Rows that deviate or are void are left out."
-)
-TRAJECTORIES = (
-    "*Steps inside the envelope*: how long training kept to the oracle's within the tolerance of its level "
-    "(in float32 a multiple of the oracle's own float32 error), of the row that was followed least; >= where "
-    "it never left. Past the step at which the oracle's own error is too large to tell anything, no row is "
-    "followed. *Twice in a process*: the same training once more, every loss, parameter and moment to the "
-    "bit. *In several processes*: the losses of all records under the same key. What is not equal: by the "
-    "largest relative difference, from the first step that differs, of the row that differs most."
-)
-QUALITY = (
-    "Trained to the steps that the spec states, from the same weights over the same batches; the metrics are "
-    "those of held-out data, the task's own first. *Optimum*: the best of it that any model can expect; "
-    "*short of it*: by how much of that the row is worse; *baseline*: an answer that knows the mean, or how "
-    "often each answer comes, and no more. Seconds hold the making of batches, and are no timing."
-)
-CURVES = (
-    "The same training by several rows: over the points that all have, the largest difference between "
-    "two of them, in brackets its share of their mean."
-)
-EQUIVALENCE = (
-    "Level 6: the same spec trained from the same seeds; each seed's held-out metric less the reference's, "
-    "the mean of these differences with its 90 % t interval. *Equivalent*: the whole interval lies within "
-    "the margin, which is where two one-sided tests both reject at 5 % (p is the greater of theirs). "
-    "*Different*: all of it lies outside. *Not shown* is neither: no difference found is no equality. The "
-    "margin is part of the spec, so it was stated before the run. A training without a result rules "
-    "*equivalent* out; why it has none is told above. Every line is a test of its own."
-)
-QUIET = (
-    "Between the sample groups, with nothing of ours running, a fixed matrix product and a memory copy were "
-    "timed: the median over these samples, their interquartile range over it, the slowest over the fastest. "
-    "*Used by others*, *stolen* (by a hypervisor): shares of our cores' time, the groups' own included. "
-    "A campaign is not quiet past {} of spread of the product, {} used by others, {} stolen, or where a core "
-    "was slowed for its heat."
-).format(*(f"{100 * limit:.0f} %" for limit in (quiet.SPREAD, quiet.OTHERS, quiet.STEAL)))
-KINDS = {"train": "Training", "infer": "Inference", "decode": "Greedy decoding"}
+
+@dataclass(frozen=True)
+class Report:
+    """Records, and what follows from them: no time but theirs, no path, no number without a source."""
+
+    records: Sequence[Record]
+    damaged: Sequence[Damaged] = ()
+    name: str = ""
+    sources: Mapping[str, Any] | None = None  # of the parallel edition; without them it is not made
+
+    @functools.cached_property
+    def selected(self) -> tuple[list[Row], int]:
+        """The rows, and how many older records were left out."""
+        return select(self.records)
+
+    @property
+    def used(self) -> list[Record]:
+        """The records that the report rests on."""
+        return [record for row in self.selected[0] for record in row.records]
+
+    @functools.cached_property
+    def machines(self) -> list[Machine]:
+        """Its sections."""
+        return machines(self.selected[0])
+
+    @functools.cached_property
+    def figures(self) -> dict[str, Figure]:
+        """By name."""
+        return figures.charts(self.selected[0])
+
+    @functools.cached_property
+    def tables(self) -> dict[str, bytes]:
+        """The CSV files, by name."""
+        return csvs.files(self.machines)
+
+    def markdown(self) -> str:
+        """The page for a code host."""
+        rows, left_out = self.selected
+        title = f"# {TITLE}{f' ({escape(self.name)})' if self.name else ''}"
+        parts = [title, quiet.stamp(rows), TIMED, _data(rows)]
+        for machine in self.machines:
+            parts += [f"## Machine {machine.number}: {escape(machine.name)}", *self._machine(machine)]
+        parts += [_left_out(left_out, self.damaged), self._files()]
+        return "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
+
+    def files(self) -> dict[str, bytes]:
+        """The folder: each file by its path in it."""
+        rows, left_out = self.selected
+        page = html.render(rows, self.damaged, self.name, left_out, self.figures)
+        beside = (
+            {} if self.sources is None else {"parallel.html": edition.render(self.sources, rows, self.name)}
+        )
+        return {
+            "README.md": self.markdown().encode(),
+            "index.html": page.encode(),
+            **{path: text.encode() for path, text in beside.items()},
+            **{f"figures/{name}.svg": figures.svg(figure) for name, figure in self.figures.items()},
+            **{f"tables/{name}.csv": text for name, text in self.tables.items()},
+        }
+
+    def _machine(self, machine: Machine) -> Iterator[str]:
+        """Section by section; what is missing is listed last."""
+        drawn = [figure for figure in self.figures.values() if figure.machine == machine.number]
+        overview = [figure for figure in drawn if figure.kind == "overview"]
+        absent = [] if overview else ["- *The overview*: no row was timed beside its GEMM floor."]
+        yield from map(_figure, overview)
+        for section in SECTIONS:
+            shown = [figure for figure in drawn if figure.kind == section.kind]
+            made = section.tables(machine)
+            if made:
+                yield from _section(section, made, shown)
+            if not made or (section.drawn and not shown):
+                what = "" if not made else "The figure of "
+                absent.append(f"- {what}*{section.title}*: {section.missing}.")
+        if absent:
+            yield "### Not on this page\n\nWhat the records do not hold:\n\n" + "\n".join(absent)
+
+    def _files(self) -> str:
+        lines = [f"- [tables/{name}.csv](tables/{name}.csv): {csvs.TABLES[name][1]}" for name in self.tables]
+        return FILES + "\n" + "\n".join(lines)
 
 
 def render(records: Iterable[Record], damaged: Sequence[Damaged] = (), name: str = "") -> str:
-    """The page. It holds no time but the records' own, no path, and no number without a source."""
-    rows, left_out = select(records)
-    parts = [f"# {TITLE}{f' ({escape(name)})' if name else ''}", quiet.stamp(rows), TIMED, _data(rows)]
-    machines: dict[str, list[Row]] = defaultdict(list)
-    for row in rows:
-        machines[row.hardware].append(row)
-    order = sorted(machines, key=lambda key: (_machine(machines[key][0]), key))
-    for number, key in enumerate(order, 1):
-        parts += _section(number, machines[key])
-    parts.append(_left_out(left_out, damaged))
-    return "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
+    """The Markdown page alone."""
+    return Report(list(records), damaged, name).markdown()
 
 
 def used(records: Iterable[Record]) -> list[Record]:
-    """The records that the page rests on."""
-    return [record for row in select(records)[0] for record in row.records]
+    """The records that a report of these rests on."""
+    return Report(list(records)).used
+
+
+def _section(section: Section, made: Sequence[Table], shown: Sequence[Figure]) -> Iterator[str]:
+    """Heading and text, the figures, then table by table."""
+    yield f"### {section.title}" if section.title else ""
+    yield section.text
+    yield from map(_figure, shown)
+    for part in made:
+        yield f"#### {part.title}" if part.title else ""
+        yield table(part.frame)
+        yield part.note
+
+
+def _figure(figure: Figure) -> str:
+    image = f"![{escape(figure.alt)}](figures/{figure.name}.svg)"
+    return f"{image}\n\n*{escape(figure.title)}.* {escape(figure.caption)}"
 
 
 def _data(rows: Sequence[Row]) -> str:
@@ -124,74 +179,6 @@ def _data(rows: Sequence[Row]) -> str:
     return f"{head}\n\n{text}\n\n{table(lines)}"
 
 
-def _section(number: int, rows: Sequence[Row]) -> list[str]:
-    """One machine."""
-    parts = [f"## Machine {number}: {_machine(rows[0])}", table(tables.measured(rows))]
-    matrices = tables.parity_matrices(rows)
-    if matrices:
-        parts += ["### Parity", PARITY]
-    else:
-        parts.append("### Parity\n\nNo row was put to the gate on this machine.")
-    for task, matrix in matrices.items():
-        parts += [f"#### Parity: {escape(task)}", table(matrix)]
-    errors = tables.level_errors(rows)
-    if not errors.empty:
-        parts += ["### Error per level", LEVELS, table(errors)]
-    followed = tables.trajectories(rows)
-    if not followed.empty:
-        parts += ["### Training step by step", TRAJECTORIES, table(followed)]
-    states = quiet.table_of(rows)
-    if not states.empty:
-        parts += ["### Was the machine quiet?", QUIET, table(states)]
-    on_curves = {id(row) for row in scaling.points(rows)}
-    alone = [row for row in rows if id(row) not in on_curves]
-    for what, title in KINDS.items():
-        parts += _throughput(what, title, alone)
-    starts = speed.startup(alone)
-    if not starts.empty:
-        parts += ["### Import, build and first step", "Seconds, the median over passes.", table(starts)]
-    parts += break_even.sections(alone)
-    memory = tables.memory(alone)
-    if not memory.empty:
-        parts += ["### Memory of training", "Measured in a run of its own.", table(memory)]
-    parts += scaling.sections(rows)
-    trained = quality.trained(rows)
-    if not trained.empty:
-        parts += ["### Training to quality", QUALITY, table(trained)]
-    curves = quality.curves(rows)
-    if not curves.empty:
-        parts += ["#### Learning curves side by side", CURVES, table(curves)]
-    equal = equivalence(rows)
-    if not equal.empty:
-        parts += ["#### Quality equivalence (level 6)", EQUIVALENCE, table(equal)]
-    return parts
-
-
-def _throughput(what: str, title: str, rows: Sequence[Row]) -> list[str]:
-    parts = []
-    for group in speed.groups(rows):
-        if what == "decode" and not group.generates:
-            continue
-        timed = speed.timings(group, what)
-        frame = speed.throughput(group, what, timed)
-        note = [speed.LATENCY] if "ms per token" in frame else []
-        parts += [f"#### {title}: {group.title}", table(frame), *note, speed.fastest(timed)]
-    return [f"### {title}", *parts] if parts else []
-
-
-def _machine(row: Row) -> str:
-    hardware: dict[str, Any] = row.any["provenance"]["hardware"]
-    platform = row.any["provenance"]["platform"]
-    parts = [
-        hardware["cpu"],
-        f"{hardware['cores']} cores used at most",
-        f"{hardware['memory_bytes'] / 2**30:.0f} GiB",
-        "no GPU" if hardware["gpu"] == "none" else f"{hardware['gpu']} (driver {hardware['driver']})",
-        f"{platform.get('system', '')} {platform.get('machine', '')}".strip(),
-    ]
-    return escape(", ".join(part for part in parts if part))
-
-
 def _left_out(older: int, damaged: Sequence[Damaged]) -> str:
     """What is not in the page, so that nothing is missing unseen."""
     parts = ["## Left out"]
@@ -203,5 +190,5 @@ def _left_out(older: int, damaged: Sequence[Damaged]) -> str:
     )
     if damaged:
         lines = [{"file": escape(bad.file.name), "what is wrong": brief(bad.reason)} for bad in damaged]
-        parts.append(f"**{len(damaged)} damaged record(s)** were kept aside, unread:\n\n{table(lines)}")
+        parts.append(f"**{len(damaged)} record(s)** could not be read:\n\n{table(lines)}")
     return "\n\n".join(parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -24,6 +25,7 @@ class Row:
     memory: tuple[Record, ...]
     training: tuple[Record, ...]  # to quality
     quiet: tuple[Record, ...] = ()  # the machine beside its groups
+    diagnostics: tuple[Record, ...] = ()
     repeated: tuple[Record, ...] = ()  # earlier climbs under the key of ``parity``: must be equal to the bit
     void: bool = False  # its data or weights are not those of the other implementations
     verdict: str = ""  # why it may not be shown with numbers; empty where it may
@@ -39,7 +41,13 @@ class Row:
             *self.memory,
             *self.training,
             *self.quiet,
+            *self.diagnostics,
         )
+
+    @functools.cached_property
+    def memo(self) -> dict[Any, Any]:
+        """What was computed of it: tables, figures and pages share what takes long."""
+        return {}
 
     @property
     def any(self) -> Record:
@@ -61,6 +69,8 @@ def select(records: Iterable[Record]) -> tuple[list[Row], int]:
     of_row: dict[tuple[str, str], list[Record]] = defaultdict(list)
     total = 0
     for record in records:
+        if record["kind"] == "calibration":  # it is what the gate rests on, and of no row
+            continue
         of_row[record["provenance"]["hardware_hash"], canonical(record["row"])].append(record)
         total += 1
     rows = [_newest(group) for group in of_row.values()]
@@ -114,6 +124,7 @@ def _newest(group: list[Record]) -> Row:
         memory=tuple(record for record in kept if record["kind"] == "memory"),
         training=tuple(record for record in kept if record["kind"] == "training"),
         quiet=tuple(record for record in kept if record["kind"] == "quiet"),
+        diagnostics=tuple(record for record in kept if record["kind"] == "diagnostics"),
     )
 
 
@@ -138,7 +149,7 @@ def _superseded(older: Record, record: Record) -> bool:
         return False
     if record["kind"] == "quiet":  # another moment
         return False
-    if record["kind"] == "training":
+    if record["kind"] in ("training", "diagnostics"):
         return True
     return threads(older) == threads(record) or older["status"] != "ok" or record["status"] != "ok"
 

@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 
 from reports import speed
-from reports.markdown import NOTHING, escape, table
+from reports.markdown import NOTHING, escape
 from reports.rows import Row, threads, version
 from reports.statistics import Estimate, in_words
 from reports.tables import MIB
@@ -59,14 +59,14 @@ class Family:
 
     @property
     def title(self) -> str:
-        """The question in words, and where the other two stay."""
+        """The question in words, and where the other two stay, as plain text."""
         row = next(iter(next(iter(self.lines.values())).values()))
         at = places(row)
         still = ", ".join(f"{letter} = {at[letter]}" for letter in AXES if letter != self.axis)
         seed = "" if row["seed"] == "0" else f", seed {row['seed']}"
         parts = (row["task"], row["cell"], row.any["spec"]["size"], row["data"] + seed, row["dtype"])
         about = ", ".join((*parts, row["device"]))
-        return escape(f"along {self.axis} at {still}: {about}, threads: {self.threads}")
+        return f"along {self.axis} at {still}: {about}, threads: {self.threads}"
 
 
 def places(row: Row) -> dict[str, int]:
@@ -103,24 +103,11 @@ def families(rows: Sequence[Row]) -> list[Family]:
     return found
 
 
-def sections(rows: Sequence[Row]) -> list[str]:
-    """The part of the page; empty where there is no curve."""
-    found = families(rows)
-    parts = ["### Scaling: time of a training step", TEXT] if found else []
-    for family in found:
-        parts += [f"#### ms per step {family.title}", table(times(family))]
-    measured = [(family, frame) for family in found if not (frame := memories(family)).empty]
-    parts += ["### Scaling: memory of training", MEMORY_TEXT] if measured else []
-    for family, frame in measured:
-        parts += [f"#### MiB {family.title}", table(frame)]
-    return parts
-
-
 def times(family: Family) -> pd.DataFrame:
     """A line an implementation and variant: ms per step at each point, and the exponent."""
     lines = []
     for line in family.lines.values():
-        timed = {value: _timing(row, family.threads) for value, row in line.items()}
+        timed = {value: timing(row, family.threads) for value, row in line.items()}
         cells = {value: _time(row, timed[value], family.threads) for value, row in line.items()}
         known = {value: timing for value, timing in timed.items() if timing is not None}
         passes = sorted({len(timing.seconds) for timing in known.values()})
@@ -163,7 +150,7 @@ def memories(family: Family) -> pd.DataFrame:
     """A line an implementation and variant: MiB at each point, along T the growth per step beside."""
     lines = []
     for line in family.lines.values():
-        sizes = {value: size for value, row in line.items() if (size := _bytes(row, family.threads))}
+        sizes = {value: size for value, row in line.items() if (size := peak(row, family.threads))}
         if not sizes:
             continue
         cells = {f"{family.axis} = {value}": NOTHING for value in family.values}
@@ -224,12 +211,13 @@ def _time(row: Row, timing: speed.Timing | None, count: str) -> str:
     return in_words(timing.step, 1e3)
 
 
-def _timing(row: Row, count: str) -> speed.Timing | None:
+def timing(row: Row, count: str) -> speed.Timing | None:
+    """Of a training step; None where the row may not be shown, or was not timed."""
     return None if row.verdict else speed.timing(row, count, "train")
 
 
-def _bytes(row: Row, count: str) -> int | None:
-    """Of the memory pass: over the baseline, or the GPU allocator's peak."""
+def peak(row: Row, count: str) -> int | None:
+    """Bytes of the memory pass: over the baseline, or the GPU allocator's peak."""
     if row.verdict:
         return None
     for record in reversed(row.memory):

@@ -49,14 +49,27 @@ class Timing:
         """Seconds a step."""
         return statistics.estimate(list(self.seconds.values()), "step", *_names(self.records[0]))
 
-    def over_floor(self) -> Estimate | None:
-        """Time over GEMM floor."""
+    @functools.cached_property
+    def _over_floor(self) -> Estimate | None:
         if not self.floors:
             return None
         return statistics.estimate(list(self.floors.values()), "floor", *_names(self.records[0]))
 
+    def over_floor(self) -> Estimate | None:
+        """Time over GEMM floor."""
+        return self._over_floor
+
+    @functools.cached_property
+    def _ratios(self) -> dict[int, tuple[Timing, Estimate | None]]:
+        return {}
+
     def over(self, other: Timing) -> Estimate | None:
         """This row's time over the other's, paired by pass; None where they share no pass."""
+        if id(other) not in self._ratios:  # kept with the other: an id is its own while it lives
+            self._ratios[id(other)] = other, self._over(other)
+        return self._ratios[id(other)][1]
+
+    def _over(self, other: Timing) -> Estimate | None:
         shared = sorted(set(self.seconds) & set(other.seconds))
         ratios = [self.seconds[number] - other.seconds[number] for number in shared]
         return statistics.estimate(ratios, "over", *_names(self.records[0])) if ratios else None
@@ -76,7 +89,7 @@ class Group:
 
     @property
     def title(self) -> str:
-        """The question in words."""
+        """The question in words, as plain text."""
         row = self.rows[0]
         shape = _shape(row.any["spec"])
         seed = "" if row["seed"] == "0" else f", seed {row['seed']}"
@@ -88,7 +101,7 @@ class Group:
             row["dtype"],
             row["device"],
         )
-        return escape(f"{', '.join(parts)}, threads: {self.threads}")
+        return f"{', '.join(parts)}, threads: {self.threads}"
 
 
 def _shape(spec: Mapping[str, Any]) -> str:
@@ -125,7 +138,15 @@ def timings(group: Group, what: str) -> list[Timing]:
 
 
 def timing(row: Row, count: str, what: str) -> Timing | None:
-    """The row's samples at this number of threads, or None."""
+    """The row's samples at this number of threads, or None; computed once."""
+    key = ("timing", count, what)
+    if key not in row.memo:
+        row.memo[key] = _measured(row, count, what)
+    found: Timing | None = row.memo[key]
+    return found
+
+
+def _measured(row: Row, count: str, what: str) -> Timing | None:
     records = tuple(r for r in row.bench if r["status"] == "ok" and threads(r) == count and _samples(r, what))
     if not records:
         return None
@@ -152,7 +173,7 @@ def throughput(group: Group, what: str, timed: Sequence[Timing]) -> pd.DataFrame
     shown = {id(item.row) for item in timed}
     for row in group.rows:
         if id(row) not in shown:
-            lines.append({**_who(row), _unit(what, row): why_untimed(row, group.threads)})
+            lines.append({**_who(row), unit(what, row): why_untimed(row, group.threads)})
     return pd.DataFrame(lines)
 
 
@@ -203,7 +224,7 @@ def _timed_line(item: Timing, first: Timing, what: str) -> dict[str, str]:
     rates = (tokens / step.value, tokens / step.high, tokens / step.low)
     return {
         **_who(item.row),
-        _unit(what, item.row): statistics.cut(value, places),
+        unit(what, item.row): statistics.cut(value, places),
         "95 % interval": f"{statistics.cut(low, places)} to {statistics.cut(high, places)}",
         **({"ms per token": statistics.in_words(step, MILLI / tokens)} if latency(item.row, what) else {}),
         "tokens/s": statistics.cut(rates[0], statistics.decimals(*rates)),
@@ -276,7 +297,8 @@ def latency(row: Row, what: str) -> bool:
     return what == "decode" and row.any["spec"]["batch"] == 1
 
 
-def _unit(what: str, row: Row) -> str:
+def unit(what: str, row: Row) -> str:
+    """What a time is that of."""
     if what == "train":
         return "ms per step"
     return "ms per sequence" if row.any["spec"]["batch"] == 1 else "ms per batch"

@@ -30,6 +30,10 @@ class InvalidRecord(ValueError):
     """Not a record: the text says which key, or that the digest does not hold."""
 
 
+class OtherSchema(InvalidRecord):
+    """A record of an older or a newer schema number: the text says which, and what to do."""
+
+
 def new(
     kind: str,
     row: Mapping[str, Any],
@@ -81,8 +85,9 @@ def digest(record: Mapping[str, Any]) -> str:
 def verify(value: object) -> Record:
     """The value itself, once it is known to be a record, unchanged since it was sealed.
 
-    Raises InvalidRecord.
+    Raises InvalidRecord; OtherSchema where only the schema number is another.
     """
+    _check_schema(value)
     error = best_match(_validator().iter_errors(value))
     if error is not None:
         key = ".".join(str(part) for part in error.absolute_path) or "(top level)"
@@ -93,6 +98,21 @@ def verify(value: object) -> Record:
     if record["digest"] != found:
         raise InvalidRecord(f"the digest does not hold: expected {record['digest'][:12]}, got {found[:12]}")
     return record
+
+
+def _check_schema(value: object) -> None:
+    """Numbers of other schemas are refused before their fields are, which may mean something else there."""
+    number = value.get("schema") if isinstance(value, Mapping) else None
+    if type(number) is not int or number == VERSION:
+        return
+    if number > VERSION:
+        how = "Read it with the checkout that wrote it, or a later one (git pull)"
+    else:
+        provenance = value.get("provenance") if isinstance(value, Mapping) else None
+        commit = provenance.get("commit") if isinstance(provenance, Mapping) else None
+        how = f"Measure the row again, or read it with the checkout of commit {commit or 'unknown'}"
+    age = "newer" if number > VERSION else "older"
+    raise OtherSchema(f"schema: expected {VERSION}, got {number}, which is {age}. {how}")
 
 
 def number(value: float) -> float | str:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from results.errors import UserError
-from results.record import InvalidRecord, Record, verify
+from results.record import InvalidRecord, OtherSchema, Record, verify
 
 STALE_S = 24 * 3600.0  # no writer holds a temporary file open for a day
 
@@ -31,7 +31,8 @@ class Damaged:
     kept: Path
 
     def __str__(self) -> str:
-        return f"{self.file}: {self.reason}; kept aside as {self.kept}"
+        where = "left where it is" if self.kept == self.file else f"kept aside as {self.kept}"
+        return f"{self.file}: {self.reason}; {where}"
 
 
 def write(folder: Path, record: Record) -> Path:
@@ -40,7 +41,7 @@ def write(folder: Path, record: Record) -> Path:
     Raises InvalidRecord, and UserError where the folder cannot be written.
     """
     verify(record)
-    target = folder / f"{record['kind']}-{record['id']}.json"
+    target = location(folder, record)
     if target.exists():
         raise FileExistsError(f"{target}: a record is written once")
     text = json.dumps(record, sort_keys=True, indent=1, allow_nan=False) + "\n"
@@ -61,9 +62,9 @@ def write(folder: Path, record: Record) -> Path:
 def read_all(folder: Path, keep_aside: bool = True) -> tuple[list[Record], list[Damaged]]:
     """Every record of the folder, oldest first, and every damaged file.
 
-    Damaged files are moved to ``quarantine/`` beside the folder. With
-    ``keep_aside=False`` the folder is not touched, and a damaged file raises UserError.
-    A folder that does not exist holds no records.
+    Damaged files are moved to ``quarantine/`` beside the folder; one of another schema number, which is
+    whole, is named and left. With ``keep_aside=False`` the folder is not touched, and such files raise
+    UserError. A folder that does not exist holds no records.
     """
     records: list[Record] = []
     damaged: list[Damaged] = []
@@ -72,6 +73,10 @@ def read_all(folder: Path, keep_aside: bool = True) -> tuple[list[Record], list[
             records.append(_read(path))
         except FileNotFoundError:
             continue  # another reader has kept it aside, and names it
+        except OtherSchema as error:
+            if not keep_aside:
+                raise UserError(f"{path}: {error}.") from None
+            damaged.append(Damaged(path, str(error), path))
         except InvalidRecord as error:
             if not keep_aside:
                 raise UserError(
@@ -84,6 +89,11 @@ def read_all(folder: Path, keep_aside: bool = True) -> tuple[list[Record], list[
     if keep_aside:
         _clean(folder)
     return sorted(records, key=age), damaged
+
+
+def location(folder: Path, record: Record) -> Path:
+    """The file that :func:`write` gives a record. It keeps files apart; nothing is read from its name."""
+    return folder / f"{record['kind']}-{record['id']}.json"
 
 
 def find(records: Iterable[Record], key: str) -> list[Record]:

@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_those_of_the_project() -> None:
     assert implementations.names() == ["jax", "numpy", "tensorflow", "torch"]
-    assert implementations.find("numpy").variants == ["scratch"]
+    assert implementations.find("numpy").variants == ["scratch", "tuned"]
     assert implementations.find("torch").variants == ["scratch", "native"]
 
 

@@ -68,9 +68,12 @@ def test_the_sessions_are_those_of_the_design(sessions: dict[str, dict[str, Any]
         "report",
         "report-check",
         "calibrate",
+        "browser",
         "curves",
+        "diagnose",
         "diff",
         "overhead",
+        "reproduce",
         "trials",
         "own-layer",
         "mutants",
@@ -82,6 +85,7 @@ def test_the_sessions_are_those_of_the_design(sessions: dict[str, dict[str, Any]
     assert ci == {name for name in cpu if name.startswith("parity")} | {
         "lint",
         "tests",
+        "browser",
         "mutants",
         "own-layer",
         "report-check",
@@ -121,6 +125,7 @@ class Recorder:
         self.commands: list[str] = []
         self.fails: dict[str, Exception] = {}
         self.posargs: list[str] = []
+        self.says = ""  # what a command prints
 
     def run_install(self, *command: str, **_: Any) -> None:
         words = " ".join(command)
@@ -134,7 +139,9 @@ class Recorder:
                 python.parent.mkdir(parents=True, exist_ok=True)
                 python.touch()
 
-    run = run_install
+    def run(self, *command: str, **settings: Any) -> str:
+        self.run_install(*command, **settings)
+        return self.says
 
     def log(self, _: str) -> None:
         pass
@@ -200,6 +207,39 @@ def test_help_of_the_main_job_measures_nothing(
     monkeypatch.setattr(noxfile, "interpreter", lambda *_: "python")
     noxfile.compare(session)
     assert session.commands == ["python -m suites.bench --help"]
+
+
+def test_a_number_is_measured_in_its_own_environment_and_judged_in_that_of_reports(
+    noxfile: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = Recorder(tmp_path)
+    session.posargs = ["3f09c2ab71-train", "--passes", "5"]
+    session.says = "damaged: a file\ntorch-gpu\n"
+    needed: list[tuple[str, ...]] = []
+    monkeypatch.setattr(noxfile, "ROOT", tmp_path)
+    monkeypatch.setattr(
+        noxfile, "interpreter", lambda _, name, needs: needed.append((name, needs)) or f"py-{name}"
+    )
+    noxfile.reproduce(session)
+    assert needed == [("numpy", "reports"), ("torch-gpu", "torch-gpu")]
+    (new,) = (tmp_path / ".cache" / "reproduce").iterdir()
+    asked = "3f09c2ab71-train --passes 5"
+    assert session.commands == [
+        f"py-numpy -m suites.reproduce {asked} --environment",
+        f"py-torch-gpu -m suites.reproduce {asked} --new {new}",
+        f"py-numpy -m reports.reproduced {asked} --new {new}",
+    ]
+
+
+@pytest.mark.parametrize("posargs", [[], ["--help"], ["3f", "-h"]])
+def test_reproducing_nothing_is_help(
+    noxfile: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, posargs: list[str]
+) -> None:
+    session = Recorder(tmp_path)
+    session.posargs = posargs
+    monkeypatch.setattr(noxfile, "interpreter", lambda *_: "python")
+    noxfile.reproduce(session)
+    assert session.commands == [" ".join(["python -m suites.reproduce", *(posargs or ["--help"])])]
 
 
 # Workflows and README

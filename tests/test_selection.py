@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from results.errors import UserError
-from suites import selection, spec
+from suites import implementations, selection, spec
 from suites.bench.campaign import row_options
 
 
@@ -16,7 +16,8 @@ def rows(**options: str) -> list[selection.Row]:
 
 def test_all_by_default() -> None:
     pairs = sum(len(spec.cells(name)) for name in spec.names())
-    assert len(rows(impl="numpy")) == pairs * len(spec.DTYPES)
+    variants = implementations.find("numpy").variants
+    assert len(rows(impl="numpy")) == pairs * len(spec.DTYPES) * len(variants)
 
 
 def test_a_cell_alone_selects_the_tasks_that_ask_for_it() -> None:
@@ -28,7 +29,7 @@ def test_a_cell_alone_selects_the_tasks_that_ask_for_it() -> None:
 
 
 def test_several_with_commas() -> None:
-    found = rows(impl="numpy", task="adding", cell="lstm,gru", dtype="float64")
+    found = rows(impl="numpy", variant="scratch", task="adding", cell="lstm,gru", dtype="float64")
     assert [(row.cell, row.dtype) for row in found] == [("lstm", "float64"), ("gru", "float64")]
 
 
@@ -70,13 +71,14 @@ def test_mistakes_are_told(options: dict[str, str], words: str) -> None:
 def test_a_row_names_the_batch_and_width_that_are_not_its_size_s_own(
     options: dict[str, str], size: str
 ) -> None:
-    (row,) = rows(impl="numpy", task="adding", cell="lstm", dtype="float32", **options)
+    (row,) = rows(impl="numpy", variant="scratch", task="adding", cell="lstm", dtype="float32", **options)
     assert row.size == size
 
 
 @pytest.mark.parametrize("options", [{}, {"batch": "1"}, {"hidden": "9", "length": "6"}])
 def test_a_child_is_asked_for_just_this_row(options: dict[str, str]) -> None:
-    asked = {"impl": "numpy", "task": "char_lm", "cell": "gru", "dtype": "float32", "size": "small"}
+    asked = {"impl": "numpy", "variant": "scratch", "size": "small"}
+    asked |= {"task": "char_lm", "cell": "gru", "dtype": "float32"}
     (question,) = selection.questions((asked | options).get, size="tiny", dtypes=spec.DTYPES)
     texts = row_options(question)
     given = dict(zip([flag.removeprefix("--") for flag in texts[::2]], texts[1::2], strict=True))

@@ -11,13 +11,15 @@ from __future__ import annotations
 import argparse
 import difflib
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from results.errors import UserError
 from suites import recording, selection, spec
 from suites.bench import passthrough
-from suites.bench.campaign import Campaign, prove
+from suites.bench.campaign import Campaign
 from suites.bench.environments import Environment, interpreters
+from suites.bench.proof import prove
 from suites.selection import Question
 
 SIZE = "small"
@@ -41,8 +43,13 @@ INTERRUPTED = 130  # the shell's exit code for an interrupt
 
 def main(arguments: list[str] | None = None) -> int:
     """Run; the exit code is 0 only where every row asked for was proven or deviates as stated, and timed."""
+    return told(lambda: measure(parse(arguments)))
+
+
+def told(run: Callable[[], int]) -> int:
+    """Run; the exit code. A user's mistake and an interrupt are told without a traceback."""
     try:
-        return measure(parse(arguments))
+        return run()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -69,9 +76,11 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     add("--records", type=Path, default=recording.ROOT / "results" / "records", help="folder of records")
     add("--passes", type=positive, default=PASSES, help="passes over all rows")
-    add("--blocks", type=positive, default=5, help="interleaved blocks in each group")
+    add(
+        "--blocks", type=positive, default=5, help="blocks of a group, in turn with those it is compared with"
+    )
     add("--threads", type=positive, default=recording.usable_cores(), help="threads that a row may use")
-    add("--timeout", type=positive, default=TIMEOUT_S, help="seconds after which a group is given up")
+    add("--timeout", type=positive, default=TIMEOUT_S, help="seconds that a group may work")
     add("--full", action="store_true", help="every task and cell that no option selects from")
     passthrough.add_options(parser)
     add("--parity-only", action="store_true", help="prove, but do not time")

@@ -1,8 +1,11 @@
 """Many rows: each proven, then timed, a fresh process for every sample group.
 
-Groups run in an order of each pass's own over several passes, so that drift of the machine
-hits all implementations alike. What has a record with the same key (spec, source, lock,
-hardware) is not run again; a failure is a record too, and never counts as done.
+A sample group is one row in one pass. The groups of a pass that are compared sit at one table
+and take turns, block by block (``table.py``), so that drift of the machine hits all alike; on a
+GPU, of which one process may take the whole memory, each has a table of its own. What has a record
+with the same key (spec, source, lock, hardware) is not run again: where a pass was interrupted,
+the rest of a table sits alone, and pairs of it with what was there before were measured apart.
+A failure is a record too, and never counts as done.
 """
 
 from __future__ import annotations
@@ -11,26 +14,23 @@ import hashlib
 import json
 import subprocess
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from results import store
 from results.record import Record
-from suites import recording, seeds
-from suites.bench import passthrough, quiet
+from suites import recording
+from suites.bench import order, passthrough, quiet, turns
 from suites.bench.environments import Environment, tail
+from suites.bench.proof import FAILED, SETTINGS, proves
+from suites.bench.table import Ended, Table
 from suites.selection import Question
 
-FAILED = "parity failed"
-SETTINGS = ("-c", "pyproject.toml")  # ours: pytest would take those of a project around an --impl folder
 PYTEST = ("--benchmark-disable-gc", "-p", "no:cacheprovider")
-
-# what may differ between a parity row (tiny) and the timed row (any size) it stands for
-PROVEN_BY = ("implementation", "variant", "task", "cell", "dtype", "device", "data")
 
 
 @dataclass(frozen=True)
@@ -84,9 +84,13 @@ class Campaign:
     def jobs(self) -> list[Job]:
         """Every job of the campaign in the order it runs: pass by pass, then memory."""
         timed = [
-            Job("bench", question, n) for n in range(self.passes) for question in shuffled(self.questions, n)
+            Job("bench", question, n)
+            for n in range(self.passes)
+            for question in order.shuffled(self.questions, n)
         ]
-        return timed + [Job("memory", question, 0) for question in shuffled(self.questions, self.passes)]
+        return timed + [
+            Job("memory", question, 0) for question in order.shuffled(self.questions, self.passes)
+        ]
 
     def run(self) -> None:
         """Time every row that is proven; say why of each that is not."""
@@ -106,56 +110,90 @@ class Campaign:
         if len(left) < len(jobs):
             print(f"{len(jobs) - len(left)} of {len(jobs)} groups are measured already and stay as they are.")
         with TemporaryDirectory() as parts:
-            for line in self.progress(left, Path(parts)):
-                print(line, flush=True)
+            self.measure(left, Path(parts))
             if "benchmark_json" in self.handed_on:
                 passthrough.merge(Path(parts), self.handed_on["benchmark_json"])
 
-    def progress(self, jobs: list[Job], parts: Path) -> Iterator[str]:
-        """Run the jobs one by one; a line before each, a line with its outcome."""
-        began = time.monotonic()
+    def measure(self, jobs: list[Job], parts: Path) -> None:
+        """Run the jobs, table by table, then the memory passes one by one."""
+        progress = Progress(len(jobs))
         watch = quiet.Watch(
             max((environment.threads for environment in self.environments.values()), default=1)
         )
-        for n, job in enumerate(jobs):
-            spent = time.monotonic() - began
-            ahead = f", about {clock(spent / n * (len(jobs) - n))} left" if n else ""
-            yield f"[{n + 1}/{len(jobs)}  {clock(spent)}{ahead}]  {job}"
-            if job.kind == "bench":
-                self.observe(watch, job, "before")
-            status, reason = self.launch(job, parts)
-            if status != "ok":
-                self.failed.append(f"{job}: {status}: {reason}")
-                body: dict[str, Any] = (
-                    {"campaign": self.name, "pass": job.number} if job.kind == "bench" else {}
-                )
-                self.write(job.kind, job.question, status, reason, body, **job.more)
-                yield f"    {status}: {reason}"
-            if job.kind == "bench" and all(later.kind != "bench" for later in jobs[n + 1 : n + 2]):
-                self.observe(watch, job, "after")
+        timed = [job for job in jobs if job.kind == "bench"]
+        gpu = any(environment.device == "gpu" for environment in self.environments.values())
+        largest = 1 if gpu else order.LARGEST
+        for jobs_of_table in order.tables(
+            timed, lambda job: (job.number, order.asked(job.question.row)), largest
+        ):
+            self.at_table(jobs_of_table, parts, progress, watch)
+            progress.over(len(jobs_of_table))
+        if timed:
+            self.observe(watch, timed[-1], "after")
+        for job in jobs[len(timed) :]:
+            progress.begin(job)
+            self.remember(job, self.of_memory(job))
+            progress.over(1)
+
+    def at_table(self, jobs: list[Job], parts: Path, progress: Progress, watch: quiet.Watch) -> None:
+        """Time rows that are compared: each gets ready while the others wait, then all work in turn."""
+        number, about = jobs[0].number, order.asked(jobs[0].question.row)
+        with Table(self.timeout) as table:
+            for job in jobs:
+                progress.begin(job)
+                environment = self.environments[job.question.folder.name]
+                self.ended(job, table.seat(job, environment, self.child(job, parts)))
+            if len(table.seats) > 1:
+                progress.turns(number, self.blocks, len(table.seats))
+            for block in count():
+                if not table.seats:
+                    break
+                if block == 0 or len(jobs) > 1:
+                    self.observe(watch, jobs[0], "before")
+                in_turn = order.turns(list(table.seats), number, block, about)
+                for position, job in enumerate(in_turn):
+                    self.ended(job, table.turn(job, position, len(in_turn)))
 
     def observe(self, watch: quiet.Watch, job: Job, when: str) -> None:
-        """Keep a sample of the machine itself, before or after a group."""
+        """Keep a sample of the machine itself, before a block of a table or after all, while none works."""
         body = {"campaign": self.name, "pass": job.number, "when": when, **watch.sample()}
         self.write("quiet", job.question, "ok", "", body, passed=job.number, when=when)
+        turns.settle()
 
-    def launch(self, job: Job, parts: Path) -> tuple[str, str]:
-        """Run one child; ("ok", "") if it left its record, else the status and why."""
-        row, environment = job.question.row, self.environments[job.question.folder.name]
-        before = set(self.records.glob(f"{job.kind}-*.json"))
+    def ended(self, job: Job, ended: Ended | None) -> None:
+        """Take note where a sample group ended."""
+        if ended is None:
+            return
+        if self.handed_on and ended.code is not None:
+            print(ended.output.partition("\nTraceback (most")[0], flush=True)
+            if ended.recorded and ended.code != 0:  # the samples stand; a comparison with others failed
+                self.worse.append(f"{job}: {tail(ended.output, lines=1)}")
+                return
+        self.remember(job, ended)
+
+    def of_memory(self, job: Job) -> Ended:
+        """Run a memory pass."""
+        environment = self.environments[job.question.folder.name]
         try:
-            done = environment.run(*self.child(job, parts), timeout=self.timeout, timed=job.kind == "bench")
+            done = environment.run(*self.child(job, Path()), timeout=self.timeout)
         except subprocess.TimeoutExpired:
-            return "timeout", f"not finished after {self.timeout:g} s"
-        left = not set(self.records.glob(f"{job.kind}-*.json")) <= before
-        if self.handed_on and job.kind == "bench":
-            print(done.stdout.partition("\nTraceback (most")[0], flush=True)
-            if left and done.returncode != 0:  # the samples stand; a comparison with others failed
-                self.worse.append(f"{job}: {tail(done.stdout, lines=1)}")
-                return "ok", ""
-        if done.returncode != 0:
-            return "error", f"exit code {done.returncode} ({row}):\n{tail(done.stdout)}"
-        return ("ok", "") if left else ("error", f"the child ended without a record:\n{tail(done.stdout)}")
+            return Ended(None, "", False)
+        return Ended(done.returncode, done.stdout, done.returncode == 0)
+
+    def remember(self, job: Job, ended: Ended) -> None:
+        """Say and keep why a child left no record, where it left none."""
+        if ended.code is None:
+            status, reason = "timeout", f"not finished after {self.timeout:g} s"
+        elif ended.code != 0:
+            status, reason = "error", f"exit code {ended.code} ({job.question.row}):\n{tail(ended.output)}"
+        elif not ended.recorded:
+            status, reason = "error", f"the child ended without a record:\n{tail(ended.output)}"
+        else:
+            return
+        self.failed.append(f"{job}: {status}: {reason}")
+        body: dict[str, Any] = {"campaign": self.name, "pass": job.number} if job.kind == "bench" else {}
+        self.write(job.kind, job.question, status, reason, body, **job.more)
+        print(f"    {status}: {reason}", flush=True)
 
     def child(self, job: Job, parts: Path) -> list[str]:
         """What python is given in the child."""
@@ -165,7 +203,7 @@ class Campaign:
             return ["-m", "suites.bench.memory", *own, *row_options(job.question)]
         own += ["--blocks", str(self.blocks), "--pass-number", str(job.number)]
         own += passthrough.of_group(self.handed_on, row, job.number, parts) or ["--benchmark-quiet"]
-        module = ["-m", "pytest", *SETTINGS, "-q", *PYTEST, "suites/bench/test_group.py"]
+        module = ["-m", "pytest", *SETTINGS, "-q", "-x", *PYTEST, "suites/bench/test_group.py"]
         return [*module, *own, *row_options(job.question)]
 
     def verdict(self, question: Question, records: list[Record]) -> str:
@@ -204,21 +242,6 @@ class Campaign:
         )
 
 
-def prove(environment: Environment, arguments: list[str], records: Path) -> int:
-    """Run the gate for an implementation in its environment, output shown; pytest's exit code."""
-    own = ["-p", "no:cacheprovider", "--no-header", "--records", str(records)]
-    return environment.stream("-m", "pytest", *SETTINGS, "suites/parity", *own, *arguments)
-
-
-def proves(record: Record, question: Question, origin: dict[str, Any]) -> bool:
-    """Whether a parity record speaks of this row, as its source, versions and hardware are now."""
-    row, have = question.row.record(), record["provenance"]
-    same = all(record["row"][name] == row[name] for name in PROVEN_BY)
-    return same and all(
-        have[name] == origin[name] for name in ("source", "lock", "versions", "hardware_hash")
-    )
-
-
 def row_options(question: Question) -> list[str]:
     """The options that select just this row."""
     row = question.row
@@ -237,24 +260,36 @@ def row_options(question: Question) -> list[str]:
     return [part for pair in values.items() for part in pair]
 
 
-def shuffled(questions: list[Question], number: int) -> list[Question]:
-    """Rows that will be compared (one task, cell, dtype) side by side, in an order of each pass's own.
-
-    Side by side, so that a burst of load hits them alike; shuffled from a named
-    seed, so that none always follows the same neighbour.
-    """
-    together: dict[tuple[str, str, str], list[Question]] = {}
-    for question in questions:
-        row = question.row
-        together.setdefault((row.task, row.cell, row.dtype), []).append(question)
-    found: list[Question] = []
-    for name, rows in sorted(together.items()):
-        rows = sorted(rows, key=lambda question: (question.row.implementation, question.row.variant))
-        order = seeds.permutation(seeds.generator(number, "order", *name), len(rows))
-        found += [rows[at] for at in order]
-    return found
-
-
 def clock(seconds: float) -> str:
     """Seconds as minutes:seconds."""
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+class Progress:
+    """Says which group begins, how many there are, and how long it will take by those that are over."""
+
+    def __init__(self, groups: int) -> None:
+        self.groups, self.begun, self.done = groups, 0, 0
+        self.began = self.last = time.monotonic()
+
+    def begin(self, job: Job) -> None:
+        """A group starts."""
+        self.begun += 1
+        self._say(str(job))
+
+    def turns(self, number: int, blocks: int, rows: int) -> None:
+        """All groups of a table are ready."""
+        self._say(f"pass {number + 1}  blocks 1 to {blocks} of {rows} rows, in turn")
+
+    def over(self, groups: int) -> None:
+        """So many have ended."""
+        self.done += groups
+        self.last = time.monotonic()
+
+    def _say(self, text: str) -> None:
+        now, ahead = time.monotonic(), ""
+        if self.done:
+            each = (self.last - self.began) / self.done
+            left = max(0.0, each * (self.groups - self.done) - (now - self.last))
+            ahead = f", about {clock(left)} left"
+        print(f"[{self.begun}/{self.groups}  {clock(now - self.began)}{ahead}]  {text}", flush=True)

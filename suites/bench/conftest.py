@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from results.errors import UserError
 from suites import recording
 from suites.bench import group as groups
+from suites.bench.turns import Child
 from suites.conftest import option, selected
 from suites.interface import Unavailable
 from suites.selection import Question
@@ -78,7 +80,15 @@ def group(pytestconfig: pytest.Config) -> groups.Group:
 
 
 @pytest.fixture(scope="session")
-def blocks(group: groups.Group, request: pytest.FixtureRequest) -> Any:
+def turns(group: groups.Group) -> Iterator[Child]:
+    """Whose turn it is, of the groups that are ready and wait; a group that runs alone never waits."""
+    child = Child()
+    yield child
+    child.close()
+
+
+@pytest.fixture(scope="session")
+def blocks(group: groups.Group, turns: Child, request: pytest.FixtureRequest) -> Any:
     """Where the samples gather; once every test has passed, one whole record is written."""
     gathered: list[dict[str, Any]] = []
     with group.steady():
@@ -92,6 +102,7 @@ def blocks(group: groups.Group, request: pytest.FixtureRequest) -> Any:
         "pass": number,
         "phases": group.phases,
         "blocks": gathered,
+        "turns": turns.turns,
         "tokens_per_step": group.tokens["train"],
         "path": group.impl.path(),
         "settings": group.settings,
@@ -100,3 +111,4 @@ def blocks(group: groups.Group, request: pytest.FixtureRequest) -> Any:
         body["tokens_per_decode"] = group.tokens["decode"]
     about = {"campaign": campaign, "passed": number}
     recording.write(option(config)("records") or "", "bench", group.question, "ok", "", body, **about)
+    turns.recorded()

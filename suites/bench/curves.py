@@ -28,18 +28,13 @@ TASK, CELL = "adding", "lstm"
 
 def main(arguments: list[str] | None = None) -> int:
     """Run; the exit code is that of ``python -m suites.bench``."""
-    try:
-        options = parse(arguments)
-        environments, questions = rows(options, grid(options))
-        return bench.prove_and_time(options, environments, questions, {})
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(
-            "\nInterrupted. What was finished is kept; the same command goes on from there.", file=sys.stderr
-        )
-        return bench.INTERRUPTED
+    return bench.told(lambda: measure(parse(arguments)))
+
+
+def measure(options: argparse.Namespace) -> int:
+    """Prove and time every row at every point; the exit code."""
+    environments, questions = rows(options, grid(options))
+    return bench.prove_and_time(options, environments, questions, {})
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -58,9 +53,14 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--python", action="append", default=[], metavar="NAME=EXECUTABLE", help="as for a comparison")
     add("--records", type=Path, default=recording.ROOT / "results" / "records", help="folder of records")
     add("--passes", type=bench.positive, default=1, help="passes over all rows; 1 by default")
-    add("--blocks", type=bench.positive, default=BLOCKS, help="interleaved blocks in each group")
+    add(
+        "--blocks",
+        type=bench.positive,
+        default=BLOCKS,
+        help="blocks of a group, in turn with those of its point",
+    )
     add("--threads", type=bench.positive, default=recording.usable_cores(), help="threads of a row")
-    add("--timeout", type=bench.positive, default=bench.TIMEOUT_S, help="seconds that a group may take")
+    add("--timeout", type=bench.positive, default=bench.TIMEOUT_S, help="seconds that a group may work")
     options = bench.parsed(parser, arguments)
     options.parity_only = False
     return options

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from results.errors import UserError
 from suites.recording import ROOT
@@ -47,12 +48,23 @@ class Environment:
         """The command line for ``python <arguments>`` about this implementation."""
         return [self.python, *arguments, "--impl", self.impl, "--device", self.device]
 
-    def run(self, *arguments: str, timeout: float, timed: bool = False) -> subprocess.CompletedProcess[str]:
+    def start(self, *arguments: str, output: IO[str], more: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        """Start what will be timed, ``more`` in its environment, and do not wait."""
+        return subprocess.Popen(
+            self.command(*arguments),
+            cwd=ROOT,
+            env=self.variables(timed=True) | dict(more),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+
+    def run(self, *arguments: str, timeout: float) -> subprocess.CompletedProcess[str]:
         """Run and wait, output kept; the parent sleeps meanwhile. Raises subprocess.TimeoutExpired."""
         return subprocess.run(
             self.command(*arguments),
             cwd=ROOT,
-            env=self.variables(timed),
+            env=self.variables(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

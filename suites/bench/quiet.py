@@ -1,6 +1,6 @@
 """Is the machine quiet? A fixed reference workload, and what the system says of itself.
 
-Taken by the parent before, between and after the sample groups, while no child runs. What the
+Taken by the parent before the blocks of a table and after all, while no child works. What the
 system counts (steal, the work of others) covers the time since the sample before, the groups
 included; the workload, always the same, tells what that did to the speed of now.
 """
@@ -31,7 +31,8 @@ BUSY = ("user", "nice", "system", "irq", "softirq")  # in user and nice guests a
 
 @dataclass(frozen=True)
 class Times:
-    """Seconds so far: by the clock, of our cores in all kinds of work, stolen from them, and our own."""
+    """Seconds so far: by the clock, of our cores in all kinds of work, stolen from them, and our own,
+    that of the children that live and that have ended included."""
 
     clock: float
     busy: float
@@ -93,9 +94,18 @@ def times() -> Times:
         cores = [cores[at] for at in os.sched_getaffinity(0) if at < len(cores)]
     busy = sum(float(getattr(core, kind, 0.0)) for core in cores for kind in BUSY)
     stolen = sum(float(core.steal) for core in cores) if cores and hasattr(cores[0], "steal") else None
-    mine = os.times()
-    own = sum(mine[:4]) if os.name == "posix" else None  # elsewhere those of children are not counted
+    # elsewhere those of children that have ended are not counted
+    own = sum(os.times()[:4]) + alive() if os.name == "posix" else None
     return Times(time.perf_counter(), busy, stolen, own)
+
+
+def alive() -> float:
+    """Seconds that our children, and theirs, have worked so far: those that wait at the table live on."""
+    found = 0.0
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            found += sum(child.cpu_times()[:4])  # of itself and of its own that have ended
+    return found
 
 
 def shares(before: Times, now: Times) -> dict[str, float | None]:

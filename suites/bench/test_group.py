@@ -11,11 +11,15 @@ import statistics
 from typing import Any
 
 from suites.bench.group import Group
+from suites.bench.turns import Child
 
 ROUNDS = 5  # samples of a block
 
 
-def test_samples(block: int, what: str, group: Group, blocks: list[dict[str, Any]], benchmark: Any) -> None:
+def test_samples(
+    block: int, what: str, group: Group, turns: Child, blocks: list[dict[str, Any]], benchmark: Any
+) -> None:
+    turns.take(block)
     sample = group.target(what)
     iterations = group.iterations[what]
     benchmark.group = what

@@ -9,9 +9,9 @@ import signal
 import subprocess
 import sys
 import time
-from itertools import groupby
 from pathlib import Path
 
+import psutil
 import pytest
 
 import suites.bench.__main__
@@ -20,13 +20,14 @@ from results.errors import UserError
 from results.record import Record
 from suites import selection, spec
 from suites.bench.__main__ import gate_options, main, narrowed, parse, rows
-from suites.bench.campaign import shuffled
 from suites.bench.environments import Environment
 from suites.implementations import IMPLS
 from suites.recording import ROOT
 
 STEP = "    def step(self, placed):\n"
 ONE = [
+    "--variant",
+    "scratch",
     "--task",
     "adding",
     "--cell",
@@ -164,7 +165,20 @@ def test_a_recompilation_voids_the_row(tmp_path: Path) -> None:
 def test_a_decoding_is_timed_where_the_task_generates(tmp_path: Path) -> None:
     """The sample group alone: the gate is asked elsewhere."""
     group = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "suites/bench/test_group.py", "--blocks", "1"]
-    asked = ["--impl", "numpy", "--task", "seq2seq", "--cell", "gru", "--size", "tiny", "--threads", "1"]
+    asked = [
+        "--impl",
+        "numpy",
+        "--variant",
+        "scratch",
+        "--task",
+        "seq2seq",
+        "--cell",
+        "gru",
+        "--size",
+        "tiny",
+        "--threads",
+        "1",
+    ]
     done = subprocess.run(
         [sys.executable, *group, *asked, "--records", str(tmp_path)],
         cwd=ROOT,
@@ -249,20 +263,6 @@ def test_the_help_says_what_is_the_default(capsys: pytest.CaptureFixture[str]) -
     assert "all by default" not in told.replace("all that the folder has by default", "")
 
 
-def test_rows_that_are_compared_run_side_by_side_in_another_order_each_pass() -> None:
-    found = [
-        question
-        for impl in ("torch", "jax", "tensorflow")
-        for question in selection.questions({"impl": impl}.get, size="small", dtypes=("float32",))
-    ]
-    first, second = shuffled(found, 0), shuffled(found, 1)
-    assert set(first) == set(second) == set(found)
-    assert first != second
-    assert first == shuffled(list(reversed(found)), 0)
-    asked = [(question.row.task, question.row.cell) for question in first]
-    assert len(list(groupby(asked))) == len(set(asked))
-
-
 def interruptible() -> None:
     """A shell's background jobs ignore SIGINT, and so would all that they start."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -284,12 +284,14 @@ def test_an_interrupted_run_keeps_what_is_finished_and_goes_on(tmp_path: Path, h
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline and not list(tmp_path.glob("bench-*.json")):
             time.sleep(0.05)
+        started = psutil.Process(run.pid).children(recursive=True)
         run.send_signal(how)
         output = run.communicate(timeout=60)[0]
         if how == signal.SIGINT:
             assert run.returncode == 130
             assert "Interrupted. What was finished is kept" in output
             assert "Traceback" not in output
+        assert psutil.wait_procs(started, timeout=60)[1] == []  # nothing is left behind
     finished = len([r for r in kept(tmp_path) if r["kind"] == "bench"])
     assert finished >= 1
     done = bench(tmp_path, *options)

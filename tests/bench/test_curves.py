@@ -14,7 +14,20 @@ from results.errors import UserError
 from suites.bench.curves import grid, main, parse, rows
 from suites.recording import ROOT
 
-TINY = ["--impl", "numpy", "--cell", "rnn", "--size", "tiny", "--blocks", "1", "--threads", "1"]
+TINY = [
+    "--impl",
+    "numpy",
+    "--variant",
+    "scratch",
+    "--cell",
+    "rnn",
+    "--size",
+    "tiny",
+    "--blocks",
+    "1",
+    "--threads",
+    "1",
+]
 
 
 def points(*arguments: str) -> list[tuple[int, int, int]]:
@@ -37,7 +50,7 @@ def test_an_axis_takes_its_points_and_the_others_stay_at_the_centre() -> None:
 
 
 def test_rows_of_different_points_differ() -> None:
-    options = parse(["--impl", "numpy"])
+    options = parse(["--impl", "numpy", "--variant", "scratch"])
     environments, questions = rows(options, grid(options))
     assert list(environments) == ["numpy"]
     assert len({question.row for question in questions}) == len(questions) == 10

@@ -20,7 +20,14 @@ from suites.interface import Batch
 
 
 def question(**options: str) -> selection.Question:
-    chosen = {"impl": "numpy", "task": "adding", "cell": "lstm", "size": "tiny", **options}
+    chosen = {
+        "impl": "numpy",
+        "variant": "scratch",
+        "task": "adding",
+        "cell": "lstm",
+        "size": "tiny",
+        **options,
+    }
     return groups.only(selection.questions(chosen.get, size="tiny", dtypes=("float32",)))
 
 
@@ -179,6 +186,6 @@ def test_a_group_has_the_floor_of_its_own_batches(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_group_is_one_row() -> None:
-    chosen = {"impl": "numpy", "task": "adding"}
+    chosen = {"impl": "numpy", "variant": "scratch", "task": "adding"}
     with pytest.raises(UserError, match="options that select one row, got 4"):
         groups.only(selection.questions(chosen.get, size="tiny", dtypes=("float32",)))

@@ -14,7 +14,20 @@ import scipy.stats
 from suites.bench import overhead
 from suites.recording import ROOT
 
-ROW = ["--impl", "numpy", "--task", "adding", "--cell", "lstm", "--size", "tiny", "--threads", "1"]
+ROW = [
+    "--impl",
+    "numpy",
+    "--variant",
+    "scratch",
+    "--task",
+    "adding",
+    "--cell",
+    "lstm",
+    "--size",
+    "tiny",
+    "--threads",
+    "1",
+]
 
 # Loaded by pytest in the child. A busy wait of as long as each call lasts, in the harness alone:
 SLOW = """

@@ -17,21 +17,7 @@ from suites.bench.__main__ import main, parse
 from suites.bench.passthrough import given, merge, of_group
 from suites.recording import ROOT
 from suites.selection import Row
-
-ONE = [
-    "--task",
-    "adding",
-    "--cell",
-    "rnn",
-    "--size",
-    "tiny",
-    "--passes",
-    "1",
-    "--blocks",
-    "1",
-    "--threads",
-    "1",
-]
+from tests.bench.test_campaign import ONE
 
 
 def bench(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -59,7 +45,7 @@ def test_saved_compared_and_failed(tmp_path: Path) -> None:
     assert first.returncode == 0, first.stdout + first.stderr
     page = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
     assert [item["group"] for item in page["benchmarks"]] == ["train", "floor_train", "infer", "floor_infer"]
-    assert page["benchmarks"][0]["extra_info"]["cell"] == "rnn"
+    assert page["benchmarks"][0]["extra_info"]["cell"] == "lstm"
     assert len(list((tmp_path / "kept").rglob("0001_*.json"))) == 1
 
     again = bench(
@@ -117,7 +103,7 @@ def test_values_are_checked_as_pytest_benchmark_does(wrong: str, capsys: pytest.
 
 
 def asked(seed: str = "0") -> Row:
-    chosen = {"impl": "numpy", "task": "adding", "cell": "rnn", "seed": seed}
+    chosen = {"impl": "numpy", "variant": "scratch", "task": "adding", "cell": "rnn", "seed": seed}
     (question,) = selection.questions(chosen.get, size="tiny", dtypes=("float32",))
     return question.row
 
@@ -166,7 +152,20 @@ def test_no_two_groups_write_the_same_file(flag: str, tmp_path: Path) -> None:
 def test_names_carry_row_and_pass() -> None:
     """Else a file of several rows, compared with, would take one row for another."""
     command = ["-m", "pytest", "-q", "--collect-only", "-p", "no:cacheprovider", "suites/bench/test_group.py"]
-    row = ["--impl", "numpy", "--task", "adding", "--cell", "rnn", "--size", "tiny", "--blocks", "1"]
+    row = [
+        "--impl",
+        "numpy",
+        "--variant",
+        "scratch",
+        "--task",
+        "adding",
+        "--cell",
+        "rnn",
+        "--size",
+        "tiny",
+        "--blocks",
+        "1",
+    ]
     done = subprocess.run(
         [sys.executable, *command, *row, "--pass-number", "1", "--seed", "3"],
         cwd=ROOT,

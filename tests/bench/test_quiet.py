@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -68,3 +70,31 @@ def test_throttling_is_summed_over_cores(tmp_path: Path, monkeypatch: pytest.Mon
         folder.mkdir(parents=True)
         (folder / "core_throttle_count").write_text(count, encoding="ascii")
     assert quiet.throttled() == 7
+
+
+BUSY = """
+import time
+while time.process_time() < 0.3:
+    pass
+print("done", flush=True)
+input()
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="only POSIX counts the children's time")
+def test_what_a_child_that_waits_has_worked_is_ours() -> None:
+    """Before it has ended, and no less after."""
+    before = quiet.times().own
+    with subprocess.Popen(
+        [sys.executable, "-c", BUSY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "done\n"
+        waiting = quiet.times().own
+        child.communicate("\n")
+    ended = quiet.times().own
+    assert before is not None
+    assert waiting is not None
+    assert ended is not None
+    assert waiting - before >= 0.28  # the system counts in hundredths
+    assert ended - waiting >= -0.02

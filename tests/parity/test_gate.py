@@ -14,8 +14,8 @@ import pytest
 from suites.implementations import IMPLS
 from suites.recording import ROOT
 
-ONE = ["--task", "adding", "--cell", "lstm", "--dtype", "float64"]
-WRITER = ["--task", "caption", "--cell", "lstm", "--dtype", "float64"]
+ONE = ["--variant", "scratch", "--task", "adding", "--cell", "lstm", "--dtype", "float64"]
+WRITER = ["--variant", "scratch", "--task", "caption", "--cell", "lstm", "--dtype", "float64"]
 SWAP = ("scratch.py", "a_i, a_f, a_g, a_o = np", "a_f, a_i, a_g, a_o = np")
 END = "            self.state = final\n        return loss"
 NOISE = ("training.py", END, """            self.state = final
@@ -173,7 +173,7 @@ def test_a_missing_framework_is_not_a_pass(tmp_path: Path) -> None:
     assert not (tmp_path / "records").exists()
 
 
-TWO = ["--task", "adding", "--cell", "rnn,lstm", "--dtype", "float64", "-n", "2"]
+TWO = ["--variant", "scratch", "--task", "adding", "--cell", "rnn,lstm", "--dtype", "float64", "-n", "2"]
 
 
 def test_several_processes_share_the_rows(tmp_path: Path) -> None:

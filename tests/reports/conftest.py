@@ -259,3 +259,26 @@ def keep() -> Callable[[Path, list[Record]], list[Path]]:
         return [store.write(folder, item) for item in records]
 
     return write
+
+
+@pytest.fixture(scope="session")
+def everything() -> list[Record]:
+    """Records of every kind that a report has a section or a figure for."""
+    made = Maker()
+    records = []
+    rows = (("numpy", "scratch", 0.01, 9e-3), ("torch", "native", 0.1, 2e-3), ("jax", "tuned", 1.0, 1.6e-3))
+    for name, variant, start, step in rows:
+        who = {"implementation": name, "variant": variant}
+        records += [made.parity(**who), made.quiet(**who), made.memory(90 + 1e3 * step, **who)]
+        for number in range(2):
+            timed = made.bench(number, step, **who)
+            timed["body"]["phases"] |= {"build_s": 0.25 * start, "first_step_s": 0.75 * start}
+            records.append(timed)
+        for length in (10, 400):
+            at = {**who, "length": length, "campaign": "curves"}
+            records += [made.bench(number, step * length / 50, **at) for number in range(2)]
+            records.append(made.memory(0.5 * length, **who, length=length))
+        records += [made.training(seed=seed, length=20, **who) for seed in range(2)]
+        decoding = {**who, "task": "char_lm", "model": {"generates": True}}
+        records += [made.parity(**decoding), made.bench(0, step, decode=2 * step, **decoding)]
+    return records

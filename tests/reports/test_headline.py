@@ -35,7 +35,7 @@ def test_publishing_writes_the_table_and_leaves_the_rest(published: Path) -> Non
     assert text.startswith("# Unrolled\n\n<!-- results: laptop -->\n| implementation")
     assert text.endswith("<!-- /results -->\n\nMore.\n")
     assert "| torch " in text
-    assert "reports/published/laptop.md" in text
+    assert "reports/published/laptop/README.md" in text
     assert main(["--check"], root=published) == 0
 
 

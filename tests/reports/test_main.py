@@ -33,30 +33,37 @@ def published(root: Path) -> Path:
     return root
 
 
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): data for path, data in content(folder).items()}
+
+
 def content(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_the_report_is_written(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([], root) == 0
-    page = (root / "reports" / "latest.md").read_text(encoding="utf-8")
+    page = (root / "reports" / "latest" / "README.md").read_text(encoding="utf-8")
     assert "### Training" in page
-    assert capsys.readouterr().out == f"wrote {root}/reports/latest.md from 8 records\n"
+    assert (
+        capsys.readouterr().out
+        == f"wrote {root}/reports/latest/README.md and index.html beside it from 8 records\n"
+    )
 
 
-def test_folders_and_file_can_be_named(root: Path, tmp_path: Path, make: Any, keep: Keep) -> None:
+def test_folders_can_be_named(root: Path, tmp_path: Path, make: Any, keep: Keep) -> None:
     keep(tmp_path / "more", make.row(passes=1, implementation="numpy"))
-    out = tmp_path / "deep" / "page.md"
+    out = tmp_path / "deep" / "folder"
     folders = [str(root / "results" / "records"), str(tmp_path / "more")]
     assert main(["--records", *folders, "--out", str(out)], root) == 0
-    assert "compared over 3 implementation(s)" in out.read_text(encoding="utf-8")
+    assert "compared over 3 implementation(s)" in (out / "README.md").read_text(encoding="utf-8")
 
 
 def test_a_folder_given_twice_counts_once(root: Path, tmp_path: Path) -> None:
     records = str(root / "results" / "records")
-    for name, folders in (("one.md", [records]), ("two.md", [records, records])):
+    for name, folders in (("one", [records]), ("two", [records, records])):
         assert main(["--records", *folders, "--out", str(tmp_path / name)], root) == 0
-    assert (tmp_path / "one.md").read_bytes() == (tmp_path / "two.md").read_bytes()
+    assert files(tmp_path / "one") == files(tmp_path / "two")
 
 
 def test_no_records_is_said_without_a_traceback(tmp_path: Path) -> None:
@@ -67,7 +74,7 @@ def test_no_records_is_said_without_a_traceback(tmp_path: Path) -> None:
         "--records",
         str(tmp_path / "none"),
         "--out",
-        str(tmp_path / "o.md"),
+        str(tmp_path / "o"),
     ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
@@ -75,13 +82,13 @@ def test_no_records_is_said_without_a_traceback(tmp_path: Path) -> None:
     assert "expected records, got none" in done.stderr
     assert "nox -s compare" in done.stderr
     assert "Traceback" not in done.stderr
-    assert not (tmp_path / "o.md").exists()
+    assert not (tmp_path / "o").exists()
 
 
-def test_the_page_is_the_same_in_any_process(root: Path, tmp_path: Path) -> None:
+def test_the_report_is_the_same_in_any_process(root: Path, tmp_path: Path) -> None:
     pages = []
     for seed in ("0", "1"):
-        out = tmp_path / f"{seed}.md"
+        out = tmp_path / seed
         command = [
             sys.executable,
             "-m",
@@ -92,7 +99,7 @@ def test_the_page_is_the_same_in_any_process(root: Path, tmp_path: Path) -> None
             str(out),
         ]
         subprocess.run(command, cwd=ROOT, check=True, env=os.environ | {"PYTHONHASHSEED": seed})
-        pages.append(out.read_bytes())
+        pages.append(files(out))
     assert pages[0] == pages[1]
 
 
@@ -103,13 +110,13 @@ def test_damage_is_named_on_the_page_and_on_stderr(root: Path, capsys: pytest.Ca
     told = capsys.readouterr().err
     assert bad.name in told
     assert "not whole JSON" in told
-    assert bad.name in (root / "reports" / "latest.md").read_text(encoding="utf-8")
+    assert bad.name in (root / "reports" / "latest" / "README.md").read_text(encoding="utf-8")
     assert (root / "results" / "quarantine" / bad.name).exists()
 
 
 def test_a_file_that_cannot_be_written(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (root / "taken").touch()
-    assert main(["--out", str(root / "taken" / "page.md")], root) == 2
+    assert main(["--out", str(root / "taken" / "folder")], root) == 2
     assert "taken" in capsys.readouterr().err
 
 
@@ -121,20 +128,24 @@ def test_nothing_published_is_no_difference(root: Path, capsys: pytest.CaptureFi
 def test_what_was_published_passes_the_check(published: Path, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     assert main(["--check"], published) == 0
-    assert capsys.readouterr().out == "1 published report(s), 0 that differ from their records\n"
-    assert len(list((published / "results" / "published" / "first").iterdir())) == 8
+    assert (
+        capsys.readouterr().out == "1 published report(s), 0 file(s) that differ from what the records give\n"
+    )
+    assert len(list((published / "results" / "published" / "first").glob("*.json"))) == 8
 
 
 def test_only_what_the_report_rests_on_is_published(root: Path, make: Any, keep: Keep) -> None:
     keep(root / "results" / "records", make.row(passes=2, source="two"))
     assert main(["--publish", "second"], root) == 0
-    kept = [json.loads(path.read_text()) for path in (root / "results" / "published" / "second").iterdir()]
+    kept = [
+        json.loads(path.read_text()) for path in (root / "results" / "published" / "second").glob("*.json")
+    ]
     assert len(kept) == 8
     assert main(["--check"], root) == 0
 
 
 def test_an_edited_page_fails_the_check(published: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    page = published / "reports" / "published" / "first.md"
+    page = published / "reports" / "published" / "first" / "README.md"
     text = page.read_text(encoding="utf-8")
     page.write_text(text.replace("passed (0.1)", "passed (0.2)", 1), encoding="utf-8")
     assert main(["--check"], published) == 1
@@ -143,11 +154,64 @@ def test_an_edited_page_fails_the_check(published: Path, capsys: pytest.CaptureF
     assert any(line.startswith("+") and "passed (0.1)" in line for line in told.splitlines())
 
 
-@pytest.mark.parametrize("ending", [b"\n", b" \n"])
-def test_the_check_is_exact_to_the_byte(published: Path, ending: bytes) -> None:
-    page = published / "reports" / "published" / "first.md"
-    page.write_bytes(page.read_bytes() + ending)
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("README.md", "(from its records)"),
+        ("tables/throughput.csv", "(from its records)"),
+        ("index.html", "differs: expected "),
+        ("parallel.html", "differs: expected "),
+        ("figures/machine-1-train-adding.svg", "differs: expected "),
+    ],
+)
+def test_the_check_is_exact_to_the_byte(
+    published: Path, capsys: pytest.CaptureFixture[str], name: str, said: str
+) -> None:
+    """Of every file: one byte changed, one at the end, none at all; and one file too many."""
+    capsys.readouterr()
+    file = published / "reports" / "published" / "first" / name
+    kept = file.read_bytes()
+    at = kept.index(b"adding")
+    for damaged in (kept[:at] + b"A" + kept[at + 1 :], kept + b"\n", None):
+        if damaged is None:
+            file.unlink()
+        else:
+            file.write_bytes(damaged)
+        assert main(["--check"], published) == 1
+        told = capsys.readouterr().out
+        assert f"reports/published/first/{name}" in told
+        assert (said if damaged is not None else "got no such file") in told
+    file.write_bytes(kept)
+    assert main(["--check"], published) == 0
+
+
+@pytest.mark.parametrize("name", ["notes.md", "figures/another.svg", "tables/.hidden", "deep/er/x.txt"])
+def test_a_file_too_many_fails_the_check(
+    published: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    path = published / "reports" / "published" / "first" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
     assert main(["--check"], published) == 1
+    assert f"{name}: expected no such file" in capsys.readouterr().out
+
+
+def test_published_reports_are_written_anew(published: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = published / "reports" / "published" / "first"
+    before = content(folder)
+    (folder / "index.html").write_text("old")
+    (folder / "figures" / "old.svg").touch()
+    assert main(["--renew"], published) == 0
+    assert content(folder) == before
+    assert main(["--renew", "--out", "x"], published) == 2
+
+
+def test_a_report_without_its_sources_says_what_to_do(
+    published: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (published / "results" / "published" / "first" / "edition" / "sources.json").write_text("{")
+    assert main(["--check"], published) == 2
+    assert "expected the sources of the parallel edition" in capsys.readouterr().err
 
 
 def test_a_missing_published_record_fails_the_check(published: Path) -> None:
@@ -173,19 +237,19 @@ def test_reading_a_published_folder_leaves_it(published: Path, tmp_path: Path) -
     path = next(folder.glob("bench-*.json"))
     path.write_text("{")
     before = content(published)
-    assert main(["--records", str(folder), "--out", str(tmp_path / "o.md")], published) == 2
+    assert main(["--records", str(folder), "--out", str(tmp_path / "o")], published) == 2
     assert content(published) == before
 
 
 def test_a_page_without_records_and_records_without_a_page(
     published: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    page = published / "reports" / "published" / "first.md"
-    page.rename(page.with_name("other.md"))
+    folder = published / "reports" / "published" / "first"
+    folder.rename(folder.with_name("other"))
     assert main(["--check"], published) == 1
     told = capsys.readouterr().out
-    assert "first.md: expected the report of the records" in told
-    assert "other.md: expected its records" in told
+    assert "first: expected the report of the records" in told
+    assert "other: expected its records" in told
 
 
 def test_what_is_published_is_not_overwritten(published: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -141,6 +141,6 @@ def test_an_unproven_row_is_not_compared(make: Any) -> None:
 def test_the_page_has_the_section_only_where_something_was_trained(make: Any) -> None:
     page = render(two(make))
     assert "### Training to quality" in page
-    assert "#### Learning curves side by side" in page
-    assert "Training to quality" not in render(make.row())
+    assert "### Learning curves side by side" in page
+    assert "### Training to quality" not in render(make.row())
     assert "### Training:" not in page  # a training is no timing

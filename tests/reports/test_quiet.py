@@ -80,8 +80,11 @@ def test_a_quiet_one_does_not(make: Any) -> None:
     assert "| campaign   | yes" in page
 
 
-def test_without_samples_nothing_is_said(make: Any) -> None:
-    assert "quiet" not in render(make.row(passes=2))
+def test_without_samples_it_is_said_that_nothing_is_known(make: Any) -> None:
+    page = render(make.row(passes=2))
+    assert "### Was the machine quiet?" not in page
+    assert "how quiet it was is not known" in page
+    assert quiet.STAMP not in page
 
 
 def test_names_are_no_markup(make: Any) -> None:
@@ -99,7 +102,7 @@ def test_a_noisy_run_is_published_with_its_stamp_and_its_samples(
 ) -> None:
     keep(tmp_path / "results" / "records", [*make.row(passes=2), *(make.quiet(others=0.4) for _ in range(3))])
     assert main(["--publish", "first"], tmp_path) == 0
-    page = (tmp_path / "reports" / "published" / "first.md").read_text(encoding="utf-8")
+    page = (tmp_path / "reports" / "published" / "first" / "README.md").read_text(encoding="utf-8")
     assert page.splitlines()[2].startswith(quiet.STAMP)
     assert len(list((tmp_path / "results" / "published" / "first").glob("quiet-*.json"))) == 3
     assert main(["--check"], tmp_path) == 0

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from reports.report import render, used
+from reports.report import Report, render, used
 from results.record import Record
 from results.store import Damaged
 
@@ -30,7 +30,7 @@ def test_parts_come_in_their_order(records: list[Record]) -> None:
     headings = re.findall(r"^##+ (.*)$", render(records), re.MULTILINE)
     titles = [re.split(r"[:(]", heading)[0].strip() for heading in headings]
     machine = ["Parity", "Parity", "Error per level", "Training", "Training", "Inference", "Inference"]
-    machine += ["Import, build and first step", "Memory of training"]
+    machine += ["Import, build and first step", "Memory of training", "Not on this page"]
     assert titles == [
         "What is timed, and what is not",
         "Data and initial weights",
@@ -39,6 +39,7 @@ def test_parts_come_in_their_order(records: list[Record]) -> None:
         "Machine 2",
         *machine,
         "Left out",
+        "Files",
     ]
 
 
@@ -85,7 +86,7 @@ def test_older_records_are_counted(make: Any) -> None:
 def test_damage_is_named_without_a_path(records: list[Record]) -> None:
     bad = Damaged(Path("/home/x/records/parity-<1>.json"), "not whole JSON", Path("/home/x/quarantine/y"))
     page = render(records, [bad])
-    assert "**1 damaged record(s)**" in page
+    assert "**1 record(s)** could not be read" in page
     assert "parity-&lt;1&gt;.json" in page
     assert "/home" not in page
 
@@ -130,3 +131,59 @@ def test_names_are_text(make: Any) -> None:
 def test_a_page_names_its_publication(records: list[Record]) -> None:
     assert render(records, name="2026-11_laptop").startswith("# Unrolled: ")
     assert r"(2026-11\_laptop)" in render(records, name="2026-11_laptop").splitlines()[0]
+
+
+HOSTILE = "../../<script>alert(1)</script>|\n\"' =x"
+
+
+def test_hostile_names_reach_no_path_and_no_markup(make: Any) -> None:
+    rows = make.row(
+        passes=1, implementation=HOSTILE, variant=HOSTILE, task=HOSTILE, cell=HOSTILE, cpu=HOSTILE
+    )
+    files = Report(rows, name="laptop").files()
+    assert all(re.fullmatch(r"(figures/|tables/)?[A-Za-z0-9-]+\.(md|html|svg|csv)", name) for name in files)
+    for name, content in files.items():
+        text = content.decode()
+        assert "alert(1)" in text
+        if not name.endswith(".csv"):
+            assert "<script>alert" not in text
+
+
+def test_every_figure_is_shown_once_with_words(everything: list[Record]) -> None:
+    files = Report(everything).files()
+    shown = re.findall(r"^!\[(.+)\]\((figures/[a-z0-9-]+\.svg)\)$", files["README.md"].decode(), re.MULTILINE)
+    assert sorted(path for _, path in shown) == sorted(name for name in files if name.startswith("figures/"))
+    assert all(len(words) > 40 for words, _ in shown)
+
+
+def test_every_link_of_the_page_arrives(everything: list[Record]) -> None:
+    files = Report(everything).files()
+    links = re.findall(r"\]\(([^)]+)\)", files["README.md"].decode())
+    assert {link for link in links if "://" not in link} == files.keys() - {"README.md"}
+
+
+def test_what_is_missing_is_said_and_why(make: Any, everything: list[Record]) -> None:
+    page = render([make.parity()])
+    gaps = page.split("### Not on this page")[1]
+    for kind in ("The overview", "Training", "Memory of training", "Scaling: time of a training step"):
+        assert f"- *{kind}*: no " in gaps
+    assert "`nox -s curves`" in gaps
+    gaps = render(everything).split("### Not on this page")[1]
+    assert "*Training*" not in gaps
+    assert "*Diagnostics*: no gradient norms" in gaps
+
+
+def test_a_table_without_its_figure_says_so(make: Any) -> None:
+    page = render([make.bench()])
+    assert "untimed: parity missing" in page
+    assert "- The figure of *Training*: no row was timed" in page
+    assert ".svg" not in page
+
+
+def test_a_calibration_is_of_no_row(make: Any, records: list[Record]) -> None:
+    calibration = {**make.parity(implementation="another"), "kind": "calibration"}
+    assert render([*records, calibration]) == render(records)
+
+
+def test_the_folder_is_the_same_from_the_same_records(everything: list[Record]) -> None:
+    assert Report(everything).files() == Report(everything[::-1]).files()

@@ -151,7 +151,7 @@ def test_without_curves_the_page_is_as_it_was(make: Any) -> None:
     records = [*make.row(), make.bench(length=100, campaign="another")]
     assert scaling.points(select(records)[0]) == []
     page = render(records)
-    assert "Scaling" not in page
+    assert "### Scaling" not in page
     assert re.search("^#### Training: .*T = 100", page, re.MULTILINE)
 
 

@@ -120,7 +120,7 @@ def test_decoding_that_was_asked_for_and_failed_is_told(make: Any) -> None:
 
 
 def test_decoding_that_nobody_asked_for_has_no_section(make: Any) -> None:
-    assert "Greedy decoding" not in render(make.row())
+    assert "### Greedy decoding" not in render(make.row())
 
 
 def test_the_first_decoding_stands_beside_the_other_phases(make: Any) -> None:

@@ -126,7 +126,7 @@ def test_records_of_another_source_need_not_be_equal(make: Any) -> None:
 
 def test_without_trajectories_there_is_no_table(make: Any) -> None:
     assert tables.trajectories(select([make.parity()])[0]).empty
-    assert "step by step" not in render([make.parity()])
+    assert "### Training step by step" not in render([make.parity()])
 
 
 def test_several_rows_of_a_case_show_the_worst(make: Any) -> None:

@@ -192,6 +192,31 @@ def test_an_edit_breaks_the_seal(parts: Parts, path: str, value: Any) -> None:
         record.verify(put(sealed, path, value))
 
 
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (0, f"expected 1, got 0, which is older. Measure the row again, .*commit {'0' * 40}"),
+        (2, "expected 1, got 2, which is newer. Read it with .* a later one"),
+    ],
+)
+def test_another_schema_says_what_to_do(parts: Parts, number: int, said: str) -> None:
+    other = record.new(**parts) | {"schema": number, "what": "no field of ours"}
+    with pytest.raises(record.OtherSchema, match=said):
+        record.verify(other | {"digest": record.digest(other)})
+
+
+@pytest.mark.parametrize("number", [True, "1", 1.5, None])
+def test_a_schema_that_is_no_number_is_damage(parts: Parts, number: Any) -> None:
+    with pytest.raises(InvalidRecord) as caught:
+        record.verify(put(record.new(**parts), "schema", number))
+    assert not isinstance(caught.value, record.OtherSchema)
+
+
+def test_an_older_schema_without_its_commit_is_refused_all_the_same() -> None:
+    with pytest.raises(record.OtherSchema, match="commit unknown"):
+        record.verify({"schema": 0})
+
+
 @pytest.mark.parametrize("value", [None, [], "text", {}, {"schema": 1}])
 def test_what_is_no_record_at_all(value: object) -> None:
     with pytest.raises(InvalidRecord):

@@ -194,6 +194,28 @@ def test_damage_is_named_and_kept_aside(
     assert store.read_all(folder) == ([good], [])
 
 
+@pytest.mark.parametrize(("number", "how"), [(0, "Measure the row again"), (2, "a later one")])
+def test_another_schema_is_named_and_left(
+    written: Path, folder: Path, parts: dict[str, Any], number: int, how: str
+) -> None:
+    good = record.new(**parts)
+    store.write(folder, good)
+    other = json.loads(written.read_text()) | {"schema": number}
+    content = json.dumps(other | {"digest": record.digest(other)})
+    written.write_text(content)
+
+    records, damaged = store.read_all(folder)
+
+    assert records == [good]
+    (named,) = damaged
+    assert how in named.reason
+    assert str(named).endswith("left where it is")
+    assert written.read_text() == content
+    assert not (folder.parent / "quarantine").exists()
+    with pytest.raises(UserError, match=f"{written.name}: schema: .*{how}"):
+        store.read_all(folder, keep_aside=False)
+
+
 def test_quarantine_overwrites_nothing(written: Path, folder: Path) -> None:
     for text in ("first", "second", "third"):
         written.write_text(text)

@@ -21,7 +21,7 @@ from suites.train.run import Diverged, Trainer, beside
 
 
 def question(task: str) -> Question:
-    chosen = {"impl": "numpy", "task": task, "cell": spec.cells(task)[-1]}
+    chosen = {"impl": "numpy", "variant": "scratch", "task": task, "cell": spec.cells(task)[-1]}
     (found,) = selection.questions(chosen.get, size="tiny", dtypes=("float32",))
     return found
 

@@ -1,0 +1,1 @@
+"""The page people open: one self-contained HTML file, made of the frames and figures of the report."""
