@@ -223,7 +223,7 @@ def all_pythons(session: nox.Session) -> dict[str, str]:
 
 @declare()
 def report(session: nox.Session) -> None:
-    """Write the report from the records (-- --records DIR --out FILE)."""
+    """Write the report from the records (-- --records DIR --out DIR)."""
     run(session, "numpy", "-m", "reports", *session.posargs, needs="reports")
 
 

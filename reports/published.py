@@ -12,15 +12,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from reports import folder, headline
+from reports import ages, folder, headline
 from reports.report import Report
 from results import store
 from results.errors import UserError
 from results.record import Record
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*\Z")
-
-
+INDEX = Path("reports", "published", "README.md")
 SOURCES = Path("edition") / "sources.json"  # what the parallel edition shows, beside the records
 
 
@@ -42,6 +41,7 @@ def publish(records: Iterable[Record], name: str, root: Path, sources: Mapping[s
     files = Report(used, name=name, sources=sources).files()
     _keep(kept, used, sources)
     folder.write(pages, files)
+    write(root / INDEX, ages.index(root))
     readme = root / "README.md"
     if readme.is_file() and headline.BLOCK.search(text := readme.read_text(encoding="utf-8")):
         write(readme, headline.replaced(text, name, used))
@@ -64,7 +64,7 @@ def differences(root: Path) -> tuple[int, list[str]]:
             place = _records_of(root, name)
             should = Report(_records(place), name=name, sources=_sources(place)).files()
             found += folder.differences(_pages_of(root, name), should, label)
-    return len(kept | pages), found + _readme(root, kept)
+    return len(kept | pages), found + _index(root, kept) + _readme(root, kept)
 
 
 def renew(root: Path) -> list[Path]:
@@ -76,6 +76,7 @@ def renew(root: Path) -> list[Path]:
             _pages_of(root, name), Report(_records(place), name=name, sources=_sources(place)).files()
         )
         found.append(_pages_of(root, name))
+    write(root / INDEX, ages.index(root))
     readme = root / "README.md"
     text = readme.read_text(encoding="utf-8") if readme.is_file() else ""
     name_shown = headline.named(text)
@@ -109,6 +110,14 @@ def _keep(place: Path, records: Sequence[Record], sources: Mapping[str, Any]) ->
         os.rename(temporary, place)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _index(root: Path, kept: set[str]) -> list[str]:
+    """What differs between the index and what records and locks give; a lock that moved is a difference."""
+    there = (root / INDEX).read_bytes() if (root / INDEX).is_file() else b""
+    if not kept and not there:
+        return []
+    return folder.difference(there, ages.index(root).encode(), INDEX.as_posix())
 
 
 def _readme(root: Path, kept: set[str]) -> list[str]:

@@ -2,8 +2,6 @@
 
 import numpy as np
 
-CHUNK = 2**16  # numbers: 256 KiB of float32, of which several must fit in a core's L2
-
 
 class Buffers:
     """Arrays by name, taken anew only where the shape changed."""
@@ -18,48 +16,55 @@ class Buffers:
 
 
 class Packing:
-    """Row (t, b) of [N, .] is step t of the b-th longest sequence; ``valid`` [B, T], or None for all."""
+    """Column (t, b) of [., N] is step t of the b-th longest sequence; ``valid`` [B, T], or None for all.
+
+    Block t holds the columns of one step: n of them, for as many sequences are that long.
+    """
 
     def __init__(self, valid, B, T):
         valid = np.ones((B, T), bool) if valid is None else valid
         lengths = valid.sum(axis=1)
-        self.shape, self.rows = (B, T), np.argsort(-lengths, kind="stable")
-        lengths = lengths[self.rows]
+        self.shape, self.order = (B, T), np.argsort(-lengths, kind="stable")
+        lengths = lengths[self.order]
         steps, sequences = np.nonzero(np.arange(T)[:, None] < lengths)  # by t, then by b
-        sizes = np.bincount(steps)
-        starts = np.concatenate([[0], np.cumsum(sizes)])
-        self.take = self.rows[sequences] * T + steps  # [N], where each row is in [B * T, .]
-        self.blocks = [(int(start), int(n)) for start, n in zip(starts, sizes, strict=False)]
-        self.last = starts[lengths - 1] + np.arange(B)  # [B], the row of each sequence's last step
+        self.sizes = np.bincount(steps).tolist()
+        starts = np.concatenate([[0], np.cumsum(self.sizes)])
+        self.starts = starts.tolist()
+        self.take = self.order[sequences] * T + steps  # [N], where each column is in [B * T, .]
+        self.last = starts[lengths - 1] + np.arange(B)  # [B], the column of each sequence's last step
         # the same sequences from their ends: an order that is its own inverse
         self.reverse = starts[lengths[sequences] - 1 - steps] + sequences
 
     def pack(self, xs):
-        """[N, I] of [B, T, I]."""
-        return xs.reshape(-1, xs.shape[-1])[self.take]
+        """[I, N] of [B, T, I]."""
+        return np.ascontiguousarray(xs.reshape(-1, xs.shape[-1])[self.take].T)
 
-    def unpack(self, packed):
-        """[B, T, H] of [N, H], zero in padding."""
-        hs = np.zeros((*self.shape, packed.shape[-1]), packed.dtype)
-        hs.reshape(-1, packed.shape[-1])[self.take] = packed
+    def unpack(self, columns):
+        """[B, T, H] of [H, N], zero in padding."""
+        hs = np.zeros((*self.shape, len(columns)), columns.dtype)
+        hs.reshape(-1, len(columns))[self.take] = columns.T
         return hs
 
-    def before(self, first, hs):
-        """[N, H]: the state that each step met; first [B, H] is sorted."""
-        ends = zip(self.blocks, self.blocks[1:], strict=False)
-        return np.concatenate([first, *(hs[start : start + n] for (start, _), (_, n) in ends)])
+    def sorted(self, state):
+        """[H, B], the longest sequence first, of a state [B, H]; a copy."""
+        return np.ascontiguousarray(state[self.order].T)
 
-    def chunks(self, width):
-        """Slices of so many steps that their rows hold about CHUNK numbers, the last steps first."""
-        end = len(self.blocks)
-        while end > 0:
-            first = max(0, end - max(1, CHUNK // (self.blocks[end - 1][1] * width)))
-            (low, _), (start, n) = self.blocks[first], self.blocks[end - 1]
-            yield slice(low, start + n), self.blocks[first:end]
-            end = first
+    def unsorted(self, columns):
+        """[B, H] in the batch's own order."""
+        state = np.empty((len(self.order), len(columns)), columns.dtype)
+        state[self.order] = columns.T
+        return state
 
-    def unsorted(self, sorted_rows):
-        """[B, .] in the batch's own order."""
-        rows = np.empty_like(sorted_rows)
-        rows[self.rows] = sorted_rows
-        return rows
+    def columns(self, array):
+        """The blocks [., n] of [., N]: views, a stride apart."""
+        return [array[:, start : start + n] for start, n in zip(self.starts, self.sizes, strict=False)]
+
+    def blocks(self, memory, width):
+        """Blocks [width, n] that lie one after the other, each whole, in one array of width * N numbers."""
+        ends = zip(self.starts, self.sizes, strict=False)
+        return [memory[width * start : width * (start + n)].reshape(width, n) for start, n in ends]
+
+    def before(self, first, blocks):
+        """[H, N]: the state that each step met; the first [H, B] is sorted."""
+        met = zip(blocks, self.sizes[1:], strict=False)
+        return np.concatenate([first, *(block[:, :n] for block, n in met)], axis=1)

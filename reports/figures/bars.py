@@ -34,7 +34,7 @@ def startup(machine: Machine) -> Iterator[Figure]:
     yield from kind.figures(machine, frame.sort_values(["total", "row"]), ["question", "seed"])
 
 
-def _stacked(part: pd.DataFrame) -> alt.Chart:
+def _stacked(part: pd.DataFrame, whole: pd.DataFrame) -> alt.Chart:
     """One question: a bar a row, a shade a phase."""
     known = [phase for phase in PHASES if phase in part]
     long = part.melt(["row", "implementation", "id"], known, "phase", "seconds")
@@ -46,7 +46,7 @@ def _stacked(part: pd.DataFrame) -> alt.Chart:
         {"type": "bar", "size": 12},
         y=text("row", sort=list(part["row"]), title=None, axis={**LABELS, "grid": False}),
         x=value("seconds", title="seconds", axis={"grid": False}),
-        color=text("implementation", scale=colour(list(part["implementation"])), legend=None),
+        color=text("implementation", scale=colour(list(whole["implementation"])), legend=None),
         opacity={**text("phase", scale=shades, title="from light to dark"), "type": "ordinal"},
         order=value("at"),
         tooltip=[text("row"), text("phase"), value("seconds"), text("id")],

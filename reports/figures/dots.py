@@ -106,14 +106,14 @@ def memory(machine: Machine) -> Iterator[Figure]:
     yield from kind.figures(machine, frame.sort_values(["mib", "row"]), ["question", "seed", "threads"])
 
 
-def _panel(part: pd.DataFrame) -> alt.HConcatChart | alt.LayerChart:
+def _panel(part: pd.DataFrame, whole: pd.DataFrame) -> alt.HConcatChart | alt.LayerChart:
     """One comparison: the time, and the ratio to the floor where one was measured."""
     title = part["question"].iloc[0]
-    shown = points(part, *TIMED)
-    left = _dots(part, shown, value("ms", title=f"ms per {part['step_is_a'].iloc[0]}"), {**LABELS})
+    shown, marks = points(part, *TIMED), _marks(whole, legend=None)
+    left = _dots(part, shown, marks, value("ms", title=f"ms per {part['step_is_a'].iloc[0]}"), {**LABELS})
     if not part["over_gemm_floor"].notna().any():
         return alt.LayerChart(layer=left, width=LEFT, height={"step": STEP}, title=title)
-    right = [_one(), *_dots(part, shown, value("over_gemm_floor", title="times the GEMM floor"), None)]
+    right = [_one(), *_dots(part, shown, marks, value("over_gemm_floor", title="times the GEMM floor"), None)]
     panels = [
         alt.LayerChart(layer=layers, width=width, height={"step": STEP})
         for layers, width in ((left, LEFT), (right, RIGHT))
@@ -121,11 +121,16 @@ def _panel(part: pd.DataFrame) -> alt.HConcatChart | alt.LayerChart:
     return alt.HConcatChart(hconcat=panels, spacing=14, title=title)
 
 
-def _dots(part: pd.DataFrame, shown: alt.InlineData, x: Setting, names: Setting | None) -> list[alt.Chart]:
+def _dots(
+    part: pd.DataFrame,
+    shown: alt.InlineData,
+    marks: dict[str, Setting],
+    x: Setting,
+    names: Setting | None,
+) -> list[alt.Chart]:
     """Value and interval of each row, on a line of its own; ``names`` is the axis that tells them."""
     low, high = (f"{x['field']}_{end}" for end in ("low", "high"))
     x = {**x, "scale": axis([*part[low], *part[high]])}
-    marks = _marks(part, legend=None)
     common = {
         "y": text("row", sort=list(part["row"]), title=None, axis=names),
         "tooltip": [
@@ -157,9 +162,9 @@ def _dots(part: pd.DataFrame, shown: alt.InlineData, x: Setting, names: Setting 
     ]
 
 
-def _stems(part: pd.DataFrame) -> alt.LayerChart:
+def _stems(part: pd.DataFrame, whole: pd.DataFrame) -> alt.LayerChart:
     """Bytes from zero on, a line a row."""
-    marks = _marks(part, legend=None)
+    marks = _marks(whole, legend=None)
     common = {
         "y": text("row", sort=list(part["row"]), title=None, axis=LABELS),
         "x": value("mib", title="MiB over the baseline", scale={"zero": True}),

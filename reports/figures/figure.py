@@ -134,7 +134,7 @@ class Kind:
 
     kind: str
     title: str
-    panel: Callable[[pd.DataFrame], ChartType]
+    panel: Callable[[pd.DataFrame, pd.DataFrame], ChartType]  # of a part; all that the figure shows
     told: Callable[[pd.DataFrame], str]  # a panel in words
     caption: str
 
@@ -153,5 +153,5 @@ class Kind:
                     title=f"{self.title}: {task}" + (f" ({number} of {len(pages)})" if several else ""),
                     alt=f"{self.title}, {task}. " + " ".join(self.told(part) for part in page),
                     caption=self.caption,
-                    chart=alt.vconcat(*(self.panel(part) for part in page), spacing=26),
+                    chart=alt.vconcat(*(self.panel(part, pd.concat(page)) for part in page), spacing=26),
                 )

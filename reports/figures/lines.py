@@ -92,7 +92,7 @@ def learning(machine: Machine) -> Iterator[Figure]:
     yield from kind.figures(machine, frame, ["question"])
 
 
-def _cumulative(part: pd.DataFrame) -> alt.LayerChart:
+def _cumulative(part: pd.DataFrame, whole: pd.DataFrame) -> alt.LayerChart:
     """start + (n - 1) step, over as many decades as show every crossing."""
     last = _decades(part)
     steps = sorted({round(10 ** (at / PER_DECADE)) for at in range(last * PER_DECADE + 1)})
@@ -124,7 +124,7 @@ def _cumulative(part: pd.DataFrame) -> alt.LayerChart:
         ),
         detail=text("row"),
         tooltip=[text("row"), value("steps"), value("seconds")],
-        **_lines(part),
+        **_lines(whole),
     )
     return _diagram([line], part)
 
@@ -148,12 +148,12 @@ def _powers(values: pd.Series[float]) -> list[float]:
     return [float(f"1e{power}") for power in range(first, last + 1)]
 
 
-def _curve(part: pd.DataFrame, field: str, unit: str) -> alt.LayerChart:
+def _curve(part: pd.DataFrame, whole: pd.DataFrame, field: str, unit: str) -> alt.LayerChart:
     """One diagram of a family."""
     ends = [name for name in (f"{field}_low", f"{field}_high") if name in part]
     shown = points(part, "row", "implementation", "variant", "id", "value", field, *ends)
     y = value(field, title=unit, scale={"type": "log", "nice": False, "padding": 10})
-    looks = _lines(part)
+    looks = _lines(whole)
     common = {
         "x": value(
             "value",
@@ -165,7 +165,7 @@ def _curve(part: pd.DataFrame, field: str, unit: str) -> alt.LayerChart:
         "tooltip": [text("row"), value("value"), value(field), text("id")],
         "color": looks["color"],
     }
-    shapes = text("variant", scale=shape(list(part["variant"])))
+    shapes = text("variant", scale=shape(list(whole["variant"])))
     marks = [
         layer(shown, {"type": "line", "strokeWidth": 2}, y=y, strokeDash=looks["strokeDash"], **common),
         layer(
@@ -178,7 +178,7 @@ def _curve(part: pd.DataFrame, field: str, unit: str) -> alt.LayerChart:
     return _diagram(marks, part)
 
 
-def _learning(part: pd.DataFrame) -> alt.LayerChart:
+def _learning(part: pd.DataFrame, whole: pd.DataFrame) -> alt.LayerChart:
     """One spec, every row and seed."""
     metric, optimum, baseline = (part[name].iloc[0] for name in ("metric", "optimum", "baseline"))
     scale = axis(part["held_out"])
@@ -189,7 +189,7 @@ def _learning(part: pd.DataFrame) -> alt.LayerChart:
         y=value("held_out", title=f"{metric}, held out", scale=scale),
         detail=text("series"),
         tooltip=[text("row"), text("seed"), value("step"), value("held_out"), text("id")],
-        **_lines(part),
+        **_lines(whole),
     )
     rules = [
         layer(
@@ -207,11 +207,11 @@ def _diagram(layers: list[alt.Chart], part: pd.DataFrame) -> alt.LayerChart:
     return alt.LayerChart(layer=layers, width=WIDTH, height=HEIGHT, title=part["question"].iloc[0])
 
 
-def _lines(part: pd.DataFrame) -> dict[str, Setting]:
+def _lines(whole: pd.DataFrame) -> dict[str, Setting]:
     """Colour says the framework, the dashes the variant."""
     return {
-        "color": text("implementation", scale=colour(list(part["implementation"]))),
-        "strokeDash": text("variant", scale=dash(list(part["variant"]))),
+        "color": text("implementation", scale=colour(list(whole["implementation"]))),
+        "strokeDash": text("variant", scale=dash(list(whole["variant"]))),
     }
 
 

@@ -179,3 +179,29 @@ def test_wide_spans_are_logarithmic() -> None:
     assert "type" not in axis([1, 9.9])
     assert "type" not in axis([0, 100])
     assert "type" not in axis([])
+
+
+def test_panels_of_a_figure_share_their_scales(make: Any) -> None:
+    """Else the colours of one panel would be those of another."""
+    records = [*make.row(passes=1), *make.row(passes=1, implementation="jax", cell="gru")]
+    found = drawn(records)
+
+    def scales(node: Any) -> Iterator[str]:
+        if isinstance(node, dict):
+            if node.get("field") == "implementation":
+                yield repr(node["scale"])
+            for part in node.values():
+                yield from scales(part)
+        elif isinstance(node, list):
+            for part in node:
+                yield from scales(part)
+
+    for figure in found.values():
+        assert len(set(scales({**figure.spec, "datasets": {}}))) == 1
+
+
+def test_nominal_fields_have_no_opacity(charts: dict[str, figures.Figure]) -> None:
+    """Vega-Lite warns of it in the console of whoever opens the page."""
+    for figure in charts.values():
+        for channel, field in re.findall(r"'(opacity|fillOpacity)': (\{[^{}]*\})", repr(figure.spec)):
+            assert "'ordinal'" in field, (figure.name, channel)
