@@ -182,7 +182,8 @@ def _gaps(facts: Facts) -> Iterable[tuple[Any, dict[str, Any], str, str]]:
     for machine in facts.machines:
         for row in machine.rows:
             line = {name: row[name] for name in frames.ROW}
-            if row.void or (row.verdict and row.parity is None):
+            curves = len(row.records) == len(row.diagnostics)  # and nothing else: they are judged alone
+            if row.void or (row.verdict and row.parity is None and not curves):
                 yield machine, line, "parity", row.verdict
             elif row.parity is not None and row.parity["status"] == "skipped":
                 yield machine, line, "parity", f"skipped: {row.parity['reason']}"

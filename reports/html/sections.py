@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from reports import diagnostics
 from reports.figures import Figure
 from reports.html import others, timings
 from reports.html.cells import Table, compact
@@ -56,6 +57,7 @@ def sections(
         Section(
             "quality", "Training to quality", (others.trained(facts), others.equivalent(facts)), of("quality")
         ),
+        Section("diagnostics", "Diagnostics", (), of("diagnostics"), text=(diagnosed(facts),)),
         Section("machine", "Machine and versions", (others.watched(facts), others.measured(facts))),
         Section(
             "missing",
@@ -69,6 +71,13 @@ def sections(
     ]
     count = len(facts.machines)
     return [replace(part, tables=tuple(compact(table, count) for table in part.tables)) for part in parts]
+
+
+def diagnosed(facts: Facts) -> str:
+    """What the curves are, or how to get them."""
+    if any(row.diagnostics for machine in facts.machines for row in machine.rows):
+        return diagnostics.TEXT.replace("*", "")  # Markdown's mark
+    return "These records hold no diagnostics. To measure them: nox -s diagnose."
 
 
 def older(left_out: int) -> str:

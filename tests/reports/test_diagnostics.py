@@ -12,6 +12,8 @@ import pytest
 from reports import diagnostics
 from reports.diagnostics.curves import CURVES, judged
 from reports.figures import svg
+from reports.html import page
+from reports.rows import select
 from results.record import Record
 from tests.reports.conftest import Maker, sha
 
@@ -129,6 +131,16 @@ def test_the_tables_say_what_the_curves_show(every: list[Record]) -> None:
     states = tables["Hidden states on two principal components"].iloc[0]
     assert (states["states"], states["sentences"], states["PC 1 explains"]) == ("12", "4", "60.0 %")
     assert "What differs or is missing" not in tables
+
+
+def test_the_page_shows_them_and_misses_no_gate(every: list[Record], make: Maker) -> None:
+    html = page.render(select(every)[0])
+    part = html.partition('id="diagnostics"')[2].partition("</section>")[0]
+    assert part.count("<figure") == len(diagnostics.charts(every)) > 0
+    assert "parity missing" not in html
+    alone = page.render(select([make.bench(implementation="own")])[0])
+    assert "nox -s diagnose" in alone
+    assert "parity missing" in alone
 
 
 @pytest.mark.parametrize("diagnostic", CURVES)
