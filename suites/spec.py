@@ -151,7 +151,7 @@ def load(
     cell = _choose("cell", cell, raw["cells"], path)
     sizes, sources = raw["sizes"], raw["data"]
     sized = dict(sizes[_choose("size", size, list(sizes), path)])
-    for name, value, least in (("length", length, 2), ("batch", batch, 1), ("hidden", hidden, 1)):
+    for name, value, least in (("length", length, 1), ("batch", batch, 1), ("hidden", hidden, 1)):
         if value is not None:
             sized[name] = _bounded(name, value, least)
     source_name = _choose("data source", data, list(sources), path)

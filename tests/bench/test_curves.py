@@ -65,7 +65,7 @@ def test_rows_of_different_points_differ() -> None:
         (["--batch", "4"], "--batch 4: a curve expects at least two points, got 1"),
         (["--batch", "4,4"], "at least two points"),
         (["--length", "5,long"], "--length 5,long: expected whole numbers, got 'long'"),
-        (["--length", "1,5"], "--length: expected an integer of at least 2"),
+        (["--length", "1,5"], "--length: expected 2 or more"),
         (["--centre", "50"], "--centre 50: expected numbers for T, B, H"),
         (["--centre", "T=x"], "expected whole numbers, got 'x'"),
         (["--task", "addin"], "Did you mean 'adding'"),

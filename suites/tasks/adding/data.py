@@ -14,10 +14,14 @@ from suites import seeds
 from suites.interface import Batch
 from suites.spec import Task
 from suites.tasks import Facts
+from suites.tasks.options import bad
 
 
 def batches(task: Task, seed: int) -> Iterator[Batch]:
-    """inputs [B, T, 2]: value in [0, 1) and mask in {0, 1}; targets [B, 1]: the marked sum."""
+    """inputs [B, T, 2]: value in [0, 1) and mask in {0, 1}; targets [B, 1]: the marked sum.
+
+    Raises UserError for a sequence that has no halves.
+    """
     return _draw(task, seeds.generator(seed, "adding", "data"))
 
 
@@ -33,6 +37,8 @@ def facts(task: Task) -> Facts:
 
 def _draw(task: Task, rng: np.random.Generator) -> Iterator[Batch]:
     B, T = task.batch, task.length
+    if T < 2:
+        raise bad(task, "--length", "2 or more, for a marker in each half", T)
     row = np.arange(B)
     while True:
         values = rng.random((B, T)).astype(np.float32)
