@@ -38,7 +38,7 @@ class Start:
             statistics.median([phases["build_s"] + phases["first_step_s"]])
             for phases in (record["body"]["phases"] for record in self.timing.records)
         ]
-        return statistics.estimate(found, "start", self.timing.records[0]["id"])
+        return statistics.estimate(found)
 
 
 @dataclass(frozen=True)

@@ -33,8 +33,8 @@ How to read the numbers:
 
 - A time is the median of the rounds of a pass, and the geometric mean of these over the passes. A pass is \
 a fresh process; the order of the implementations changes from pass to pass.
-- Intervals are 95 % percentile bootstrap intervals: passes are resampled, and rounds within each; for few \
-passes they are widened by Student's t. No more digits are printed than the interval supports.
+- Intervals are 95 % intervals by Student's t over the passes; of a single pass, a bootstrap of its rounds. \
+No more digits are printed than the interval supports.
 - "tokens/s" counts the steps of the sequences, those of the decoder too, and no padding; in decoding, the \
 tokens chosen.
 - "x GEMM floor" is the time over that of only the matrix products that the model cannot do without, at \

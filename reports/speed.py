@@ -47,13 +47,13 @@ class Timing:
     @functools.cached_property
     def step(self) -> Estimate:
         """Seconds a step."""
-        return statistics.estimate(list(self.seconds.values()), "step", *_names(self.records[0]))
+        return statistics.estimate(list(self.seconds.values()))
 
     @functools.cached_property
     def _over_floor(self) -> Estimate | None:
         if not self.floors:
             return None
-        return statistics.estimate(list(self.floors.values()), "floor", *_names(self.records[0]))
+        return statistics.estimate(list(self.floors.values()))
 
     def over_floor(self) -> Estimate | None:
         """Time over GEMM floor."""
@@ -72,7 +72,7 @@ class Timing:
     def _over(self, other: Timing) -> Estimate | None:
         shared = sorted(set(self.seconds) & set(other.seconds))
         ratios = [self.seconds[number] - other.seconds[number] for number in shared]
-        return statistics.estimate(ratios, "over", *_names(self.records[0])) if ratios else None
+        return statistics.estimate(ratios) if ratios else None
 
 
 @dataclass(frozen=True)

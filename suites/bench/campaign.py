@@ -14,6 +14,7 @@ import hashlib
 import json
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import count
@@ -74,6 +75,11 @@ class Campaign:
         threads = sorted({environment.threads for environment in self.environments.values()})
         return hashlib.sha256(json.dumps([rows, threads]).encode()).hexdigest()[:16]
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether anything runs on a GPU, of which one process may take the whole memory."""
+        return any(environment.device == "gpu" for environment in self.environments.values())
+
     def known(self) -> list[Record]:
         """The records so far; damaged ones are named and kept aside."""
         records, damaged = store.read_all(self.records)
@@ -121,8 +127,7 @@ class Campaign:
             max((environment.threads for environment in self.environments.values()), default=1)
         )
         timed = [job for job in jobs if job.kind == "bench"]
-        gpu = any(environment.device == "gpu" for environment in self.environments.values())
-        largest = 1 if gpu else order.LARGEST
+        largest = 1 if self.on_gpu else order.LARGEST
         for jobs_of_table in order.tables(
             timed, lambda job: (job.number, order.asked(job.question.row)), largest
         ):
@@ -130,10 +135,7 @@ class Campaign:
             progress.over(len(jobs_of_table))
         if timed:
             self.observe(watch, timed[-1], "after")
-        for job in jobs[len(timed) :]:
-            progress.begin(job)
-            self.remember(job, self.of_memory(job))
-            progress.over(1)
+        self.remember_all(jobs[len(timed) :], progress)
 
     def at_table(self, jobs: list[Job], parts: Path, progress: Progress, watch: quiet.Watch) -> None:
         """Time rows that are compared: each gets ready while the others wait, then all work in turn."""
@@ -146,13 +148,16 @@ class Campaign:
             if len(table.seats) > 1:
                 progress.turns(number, self.blocks, len(table.seats))
             for block in count():
-                if not table.seats:
+                at_work = table.at_work
+                if not at_work:
                     break
                 if block == 0 or len(jobs) > 1:
                     self.observe(watch, jobs[0], "before")
-                in_turn = order.turns(list(table.seats), number, block, about)
+                in_turn = order.turns(at_work, number, block, about)
                 for position, job in enumerate(in_turn):
                     self.ended(job, table.turn(job, position, len(in_turn)))
+            for job, ended in table.dismiss().items():
+                self.ended(job, ended)
 
     def observe(self, watch: quiet.Watch, job: Job, when: str) -> None:
         """Keep a sample of the machine itself, before a block of a table or after all, while none works."""
@@ -170,6 +175,18 @@ class Campaign:
                 self.worse.append(f"{job}: {tail(ended.output, lines=1)}")
                 return
         self.remember(job, ended)
+
+    def remember_all(self, jobs: list[Job], progress: Progress) -> None:
+        """The memory passes, as many at a time as there are cores: bytes are what they are on a busy machine."""
+        with ThreadPoolExecutor(1 if self.on_gpu else recording.usable_cores()) as pool:
+            try:
+                for job, ended in zip(jobs, pool.map(self.of_memory, jobs), strict=True):
+                    progress.begin(job)
+                    self.remember(job, ended)
+                    progress.over(1)
+            except BaseException:
+                pool.shutdown(cancel_futures=True)  # none is begun after an interrupt
+                raise
 
     def of_memory(self, job: Job) -> Ended:
         """Run a memory pass."""

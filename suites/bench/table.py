@@ -1,8 +1,8 @@
 """A round table: the processes of rows that are compared, one at work at a time.
 
 Each takes its seat (starts, builds, warms up) when the one before waits; then they work in turn,
-a block each, until each has written its record and ended. Only what a process works itself counts
-against its time. One that is lost leaves the others as they are.
+a block each, until each has written its record; then all end together. Only what a process works
+itself counts against its time. One that is lost leaves the others as they are.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Seat:
     line: turns.Parent
     output: IO[str]  # a file: a pipe that nobody drains would block the process
     left_s: float  # of its own time
-    recorded: bool = False
+    recorded: bool = False  # it waits to be dismissed
 
     def work(self) -> Ended | None:
         """Let it work until it waits again: None; or until it ends, or its time does: how."""
@@ -44,13 +44,12 @@ class Seat:
         try:
             if self._waits():
                 return None
-            self.line.close()
-            self.process.wait(max(self.left_s - (time.monotonic() - began), 0.0))
-        except (turns.Late, subprocess.TimeoutExpired):
+        except turns.Late:
             return self.end(given_up=True)
         finally:
             self.left_s -= time.monotonic() - began
-        return self.end()
+        self.line.close()
+        return self.leave()
 
     def _waits(self) -> bool:
         """Whether it waits rather than ends. Raises Late."""
@@ -59,9 +58,20 @@ class Seat:
             while True:
                 said = self.line.hear(until - time.monotonic(), lambda: self.process.poll() is None)
                 self.recorded |= said == turns.RECORDED
-                if said == turns.WAITING:
+                if said in (turns.WAITING, turns.RECORDED):
                     return True
         return False
+
+    def leave(self) -> Ended:
+        """Wait for its end, once its line is closed."""
+        began = time.monotonic()
+        try:
+            self.process.wait(max(self.left_s, 0.0))
+        except subprocess.TimeoutExpired:
+            return self.end(given_up=True)
+        finally:
+            self.left_s -= time.monotonic() - began
+        return self.end()
 
     def end(self, given_up: bool = False) -> Ended:
         """Nothing of it is left; what it printed."""
@@ -105,6 +115,19 @@ class Table:
         with suppress(turns.Gone):  # that it is gone shows at once
             self.seats[name].line.go(position, of)
         return self._work(name)
+
+    @property
+    def at_work(self) -> list[Any]:
+        """Whose record is still to come."""
+        return [name for name, seat in self.seats.items() if not seat.recorded]
+
+    def dismiss(self) -> dict[Any, Ended]:
+        """Let all end, side by side; how each did."""
+        for seat in self.seats.values():
+            seat.line.close()
+        ended = {name: seat.leave() for name, seat in self.seats.items()}
+        self.seats.clear()
+        return ended
 
     def _work(self, name: Any) -> Ended | None:
         ended = self.seats[name].work()

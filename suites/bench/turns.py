@@ -3,8 +3,9 @@
 Processes that stay alive and work in turn, block by block, see the same machine; one that waits
 reads, and costs nothing. The talk is text over a socket of this machine, as every system has it:
 the child says the token that its environment names and then, before each block, ``waiting``; the
-parent answers ``go POSITION OF``; after the last block the child says ``recorded`` and ends. When
-either dies the other reads the end of the file: no message is lost unseen, and none is needed.
+parent answers ``go POSITION OF``; after the last block the child says ``recorded`` and waits until
+the parent hangs up, so that none ends, which takes a second, while another works. When either dies
+the other reads the end of the file: no message is lost unseen, and none is needed.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import secrets
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 HOST = "127.0.0.1"
 VARIABLE = "UNROLLED_TURNS"  # "PORT TOKEN" in the child's environment
@@ -116,9 +118,12 @@ class Child:
         self.block = block
 
     def recorded(self) -> None:
-        """Say that the record is written."""
+        """Say that the record is written; come back when the parent hangs up: then all may end."""
         if self.line is not None:
-            _say(self.line, RECORDED)
+            settle()
+            with suppress(Gone):
+                _say(self.line, RECORDED)
+                _read(self.line, None)
 
     def close(self) -> None:
         """The end, for the parent."""

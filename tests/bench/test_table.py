@@ -167,10 +167,30 @@ def test_whose_time_is_over_is_given_up_alone(tmp_path: Path) -> None:
         assert process.poll() is not None
         assert list(table.seats) == ["a"]
         ends = [table.turn("a", 0, 1) for _ in range(BLOCKS)]
-    assert ends[:-1] == [None] * (BLOCKS - 1)
-    assert ends[-1] is not None
-    assert (ends[-1].code, ends[-1].recorded) == (0, True)
-    assert ends[-1].output.endswith("[[0, 1], [0, 1], [0, 1], [0, 1]]\n")
+        assert ends == [None] * BLOCKS
+        assert table.at_work == []
+        (last,) = table.dismiss().values()
+    assert (last.code, last.recorded) == (0, True)
+    assert last.output.endswith("[[0, 1], [0, 1], [0, 1], [0, 1]]\n")
+
+
+def test_none_ends_while_another_works(tmp_path: Path) -> None:
+    """Who is done stays, until all are; then they end side by side, and who cannot is given up alone."""
+    slow = GROUP.replace("child.close()", "time.sleep(0.5 if name != 'c' else 600)")
+    with Table(300) as table:
+        for name in NAMES:
+            assert table.seat(name, HERE, ["-c", slow, *arguments(tmp_path / "log", name)[2:]]) is None
+        for _ in range(BLOCKS):
+            assert [table.turn(name, 0, 3) for name in NAMES] == [None] * len(NAMES)
+        assert [seat.process.poll() for seat in table.seats.values()] == [None] * len(NAMES)
+        table.seats["c"].left_s = 1.0
+        ended = table.dismiss()
+        assert table.seats == {}
+    assert {name: (end.code, end.recorded) for name, end in ended.items()} == {
+        "a": (0, True),
+        "b": (0, True),
+        "c": (None, True),
+    }
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])

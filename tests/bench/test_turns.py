@@ -36,6 +36,13 @@ def alive() -> bool:
     return True
 
 
+def greet(one: Child, parent: Parent) -> None:
+    """Something is said, and heard."""
+    assert one.line is not None
+    one.line.sendall(b"recorded\n")
+    assert parent.hear(LONG_S, alive) == turns.RECORDED
+
+
 def test_a_child_waits_for_each_block_and_says_when_it_is_done(
     parent: Parent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -59,9 +66,12 @@ def test_a_child_waits_for_each_block_and_says_when_it_is_done(
     parent.go(0, 4)
     assert parent.hear(LONG_S, alive) == turns.RECORDED
     assert happened == ["train-0", "infer-0", "train-1"]
-    with pytest.raises(Gone):
-        parent.hear(LONG_S, alive)
-    thread.join()
+    with pytest.raises(Late):  # it stays until it is let go
+        parent.hear(0.2, alive)
+    assert thread.is_alive()
+    parent.close()
+    thread.join(LONG_S)
+    assert not thread.is_alive()
     assert one.turns == [[2, 5], [0, 4]]
 
 
@@ -89,8 +99,7 @@ def test_who_does_not_know_the_token_is_refused(
         with contextlib.suppress(ConnectionResetError):  # what it said was not read to its end
             assert stranger.recv(1) == b""
     with contextlib.closing(child(parent, monkeypatch)) as one:
-        one.recorded()
-        assert parent.hear(LONG_S, alive) == turns.RECORDED
+        greet(one, parent)
 
 
 def test_only_this_machine_is_listened_to_and_only_until_the_child_calls(
@@ -99,8 +108,7 @@ def test_only_this_machine_is_listened_to_and_only_until_the_child_calls(
     host, port = parent.listener.getsockname()
     assert host == "127.0.0.1"
     with contextlib.closing(child(parent, monkeypatch)) as one:
-        one.recorded()
-        assert parent.hear(LONG_S, alive) == turns.RECORDED
+        greet(one, parent)
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection((turns.HOST, port))
 
@@ -114,8 +122,7 @@ def test_a_child_that_ends_before_it_calls_is_gone(parent: Parent) -> None:
 
 def test_a_parent_that_is_gone_ends_the_wait(parent: Parent, monkeypatch: pytest.MonkeyPatch) -> None:
     with contextlib.closing(child(parent, monkeypatch)) as one:
-        one.recorded()
-        assert parent.hear(LONG_S, alive) == turns.RECORDED
+        greet(one, parent)
         parent.close()
         with pytest.raises(Gone):
             one.take(0)
