@@ -67,14 +67,15 @@ def clip(grads, threshold):
         g.mul_(scale)
 
 
-def sgd(params, training):
+def sgd(params, training, **how):
     """w <- w - lr g."""
-    return torch.optim.SGD(params, lr=training.learning_rate)
+    return torch.optim.SGD(params, lr=training.learning_rate, **how)
 
 
-def adam(params, training):
+def adam(params, training, **how):
     """Kingma and Ba 2015, algorithm 1; epsilon after the bias correction, outside the root."""
-    return torch.optim.Adam(params, lr=training.learning_rate, betas=training.betas, eps=training.epsilon)
+    given = {"lr": training.learning_rate, "betas": training.betas, "eps": training.epsilon}
+    return torch.optim.Adam(params, **given, **how)
 
 
 OPTIMISERS = {"sgd": sgd, "adam": adam}

@@ -1,0 +1,222 @@
+"""Layers of ``tuned.py`` as a loop over time with the backward pass by hand.
+
+``a`` [N, G*H] is the input's part with b_h, packed by time (``packing.py``); W_hh [G*H, H]. A cell takes its
+buffers, and views of them a step at a time, when it is made; the gates are written over ``a``.
+
+Backward, in two parts. d loss / d a is a gradient of the state times a factor that hangs on the forward
+pass alone: these factors are made for all steps at once, where da is to be, in a few large operations. What is
+left for the loop is two to five small operations and the product with W_hh.
+"""
+
+import torch
+from torch import sigmoid_, tanh_
+from torch.ops import aten
+
+sigmoid_backward = aten.sigmoid_backward.grad_input  # (dy, y): dy y (1 - y)
+tanh_backward = aten.tanh_backward.grad_input  # (dy, y): dy (1 - y^2)
+
+
+class Cell:
+    """One layer in one direction. ``first``: the parts of its first state [B, H], sorted."""
+
+    def __init__(self, a, first, packing):
+        self.a, self.packing, self.first = a, packing, first
+        self.B, self.H = first[0].shape
+        self.rooms = [packing.room(part) for part in first]
+        self.take()
+
+    def states(self):
+        """Every h [N, H], and so on."""
+        return [room[self.B :] for room in self.rooms]
+
+    def final(self):
+        """The final state, sorted."""
+        return [states.index_select(0, self.packing.last) for states in self.states()]
+
+    def blocks(self, *arrays):
+        """Views of all arrays, a step at a time."""
+        return list(zip(*(self.packing.split(rows) for rows in arrays), strict=True))
+
+    def gates(self, rows, *cuts):
+        """Columns of rows [N, n*H]: gates from and to."""
+        return [rows[:, start * self.H : stop * self.H] for start, stop in cuts]
+
+    def back(self, dhs):
+        """[B + N, H], to which the gradient of every state is added, and it as blocks: of the
+        states, and of those that they came from."""
+        d = self.packing.room(torch.zeros_like(self.first[0]))
+        d[self.B :] = 0 if dhs is None else dhs
+        return d
+
+
+class Rnn(Cell):
+    """h_t = tanh(a_t + W_hh h_{t-1})."""
+
+    def take(self):
+        (hs,) = self.states()
+        met = self.packing.blocks_before(self.rooms[0])
+        self.steps = list(zip(self.packing.split(self.a), met, self.packing.split(hs), strict=True))
+
+    def forward(self, p):
+        W = p["W_hh"].t()
+        for a, h, new in self.steps:
+            torch.tanh(a.addmm_(h, W), out=new)
+
+    def backward(self, d, dfinal, p):
+        (hs,) = self.states()
+        da = tanh_backward(torch.ones_like(hs), hs, grad_input=self.a)
+        steps = self.blocks(da, d[self.B :])
+        for (da_t, dh), dmet in zip(reversed(steps), reversed(self.packing.blocks_before(d)), strict=True):
+            dmet.addmm_(da_t.mul_(dh), p["W_hh"])
+        return da, {"W_hh": da.t() @ self.packing.before(self.rooms[0])}, [d[: self.B]]
+
+
+class Lstm(Cell):
+    """Gates i f g o."""
+
+    def take(self):
+        hs, cs = self.states()
+        self.tanh_cs = torch.empty_like(cs)
+        self.parts = self.gates(self.a, (0, 2), (0, 1), (1, 2), (2, 3), (3, 4))
+        views = self.blocks(self.a, *self.parts, self.tanh_cs, hs, cs)
+        met = zip(*map(self.packing.blocks_before, self.rooms), strict=True)
+        self.steps = [(*step, *before) for step, before in zip(views, met, strict=True)]
+
+    def forward(self, p):
+        W = p["W_hh"].t()
+        for a, i_f, i, f, g, o, tanh_c, h_new, c_new, h, c in self.steps:
+            a.addmm_(h, W)
+            sigmoid_(i_f)
+            tanh_(g)
+            sigmoid_(o)
+            torch.mul(f, c, out=c_new)
+            c_new.addcmul_(i, g)
+            torch.tanh(c_new, out=tanh_c)
+            torch.mul(o, tanh_c, out=h_new)
+
+    def backward(self, d, dfinal, p):
+        _, i, f, g, o = self.parts
+        da, H = torch.empty_like(self.a), self.H
+        d_i, d_f, d_g, d_o = da.split(H, dim=1)
+        sigmoid_backward(g, i, grad_input=d_i)
+        sigmoid_backward(self.packing.before(self.rooms[1]), f, grad_input=d_f)
+        tanh_backward(i, g, grad_input=d_g)
+        sigmoid_backward(self.tanh_cs, o, grad_input=d_o)
+        through = tanh_backward(o, self.tanh_cs, grad_input=self.tanh_cs)  # dc_t / dh_t
+        steps = self.blocks(da, da[:, : 3 * H].unflatten(1, (3, H)), d_o, through, f, d[self.B :])
+        dc = dfinal[1]
+        for (da_t, d_ifg, d_o, through, f, dh), dmet in zip(
+            reversed(steps), reversed(self.packing.blocks_before(d)), strict=True
+        ):
+            dc_t = dc[: len(dh)]
+            dc_t.addcmul_(dh, through)
+            d_o.mul_(dh)
+            d_ifg.mul_(dc_t[:, None])
+            dc_t.mul_(f)
+            dmet.addmm_(da_t, p["W_hh"])
+        return da, {"W_hh": da.t() @ self.packing.before(self.rooms[0])}, [d[: self.B], dc]
+
+
+class Gru(Cell):
+    """Gates r z n; q = W_hn h + b_hn."""
+
+    def take(self):
+        (hs,) = self.states()
+        self.qs = torch.empty_like(hs)
+        self.parts = self.gates(self.a, (0, 2), (0, 1), (1, 2), (2, 3))
+        views = self.blocks(*self.parts, self.qs, hs)
+        met = self.packing.blocks_before(self.rooms[0])
+        self.steps = [(*step, before) for step, before in zip(views, met, strict=True)]
+
+    def forward(self, p):
+        W_rz, W_n = p["W_hh"][: 2 * self.H].t(), p["W_hh"][2 * self.H :].t()
+        for r_z, r, z, n, q, h_new, h in self.steps:
+            sigmoid_(r_z.addmm_(h, W_rz))
+            torch.addmm(p["b_hn"], h, W_n, out=q)
+            tanh_(n.addcmul_(r, q))
+            torch.lerp(n, h, z, out=h_new)  # n + z (h - n)
+
+    def backward(self, d, dfinal, p):
+        _, r, z, n = self.parts
+        H, met = self.H, self.packing.before(self.rooms[0])
+        da = self.a.new_empty(len(self.a), 4 * H)  # of W_hn h; r z n: what the state's part is of, and the input's
+        d_q, d_r, d_z, d_n = da.split(H, dim=1)
+        tanh_backward(torch.sub(1, z, out=d_q), n, grad_input=d_n)
+        sigmoid_backward(torch.sub(met, n, out=d_q), z, grad_input=d_z)
+        sigmoid_backward(torch.mul(d_n, self.qs, out=d_q), r, grad_input=d_r)
+        torch.mul(d_n, r, out=d_q)
+        steps = self.blocks(da.unflatten(1, (4, H)), da[:, : 3 * H], z, d[self.B :])
+        W = torch.cat([p["W_hh"][2 * H :], p["W_hh"][: 2 * H]])
+        for (da_t, of_h, z, dh), dmet in zip(
+            reversed(steps), reversed(self.packing.blocks_before(d)), strict=True
+        ):
+            da_t.mul_(dh[:, None])
+            dmet.addmm_(of_h, W).addcmul_(dh, z)
+        dW = da[:, : 3 * H].t() @ met
+        recurrent = {"W_hh": torch.cat([dW[H:], dW[:H]]), "b_hn": da[:, :H].sum(dim=0)}
+        return da[:, H:], recurrent, [d[: self.B]]
+
+
+class GruResetBefore(Cell):
+    """Gates r z n; r must be known before r h is multiplied."""
+
+    def take(self):
+        (hs,) = self.states()
+        self.resets = torch.empty_like(hs)
+        self.parts = self.gates(self.a, (0, 2), (0, 1), (1, 2), (2, 3))
+        views = self.blocks(*self.parts, self.resets, hs)
+        met = self.packing.blocks_before(self.rooms[0])
+        self.steps = [(*step, before) for step, before in zip(views, met, strict=True)]
+
+    def forward(self, p):
+        W_rz, W_n = p["W_hh"][: 2 * self.H].t(), p["W_hh"][2 * self.H :].t()
+        for r_z, r, z, n, reset, h_new, h in self.steps:
+            sigmoid_(r_z.addmm_(h, W_rz))
+            tanh_(n.addmm_(torch.mul(r, h, out=reset), W_n))
+            torch.lerp(n, h, z, out=h_new)
+
+    def backward(self, d, dfinal, p):
+        _, r, z, n = self.parts
+        H, met = self.H, self.packing.before(self.rooms[0])
+        da = torch.empty_like(self.a)
+        d_r, d_z, d_n = da.split(H, dim=1)
+        tanh_backward(torch.sub(1, z, out=d_r), n, grad_input=d_n)
+        sigmoid_backward(torch.sub(met, n, out=d_r), z, grad_input=d_z)
+        sigmoid_backward(met, r, grad_input=d_r)
+        d_rz, d_zn = da[:, : 2 * H], da[:, H:].unflatten(1, (2, H))
+        steps = self.blocks(d_rz, d_zn, d_r, d_n, r, z, d[self.B :])
+        W_rz, W_n = p["W_hh"][: 2 * H], p["W_hh"][2 * H :]
+        for (d_rz, d_zn, d_r, d_n, r, z, dh), dmet in zip(
+            reversed(steps), reversed(self.packing.blocks_before(d)), strict=True
+        ):
+            d_zn.mul_(dh[:, None])
+            dreset = d_n @ W_n  # d loss / d (r h)
+            d_r.mul_(dreset)
+            dmet.addmm_(d_rz, W_rz).addcmul_(dh, z).addcmul_(dreset, r)
+        recurrent = {"W_hh": torch.cat([da[:, : 2 * H].t() @ met, da[:, 2 * H :].t() @ self.resets])}
+        return da, recurrent, [d[: self.B]]
+
+
+CELLS = {"rnn": Rnn, "lstm": Lstm, "gru": Gru, "gru_reset_before": GruResetBefore}
+
+
+class Layer(torch.autograd.Function):
+    """Every h [N, H] and the parts of the final state, of ``a`` (which is written over), W_hh, b_hn or None, and
+    the parts of the first state."""
+
+    @staticmethod
+    def forward(ctx, make, packing, a, W_hh, b_hn, *first):
+        ctx.cell, ctx.p = make(a, first, packing), {"W_hh": W_hh, "b_hn": b_hn}
+        ctx.set_materialize_grads(False)
+        ctx.cell.forward(ctx.p)
+        return ctx.cell.states()[0], *ctx.cell.final()
+
+    @staticmethod
+    def backward(ctx, dhs, *dfinal):
+        cell = ctx.cell
+        d = cell.back(dhs)
+        if dfinal[0] is not None:
+            d[cell.B :].index_add_(0, cell.packing.last, dfinal[0])
+        dfinal = [torch.zeros_like(part) if last is None else last.clone() for last, part in zip(dfinal, cell.first, strict=True)]
+        da, recurrent, dfirst = cell.backward(d, dfinal, ctx.p)
+        return None, None, da, recurrent["W_hh"], recurrent.get("b_hn"), *dfirst
