@@ -1,10 +1,12 @@
 """Sequences sorted by length and packed by time: of ``tuned.py``."""
 
+from functools import lru_cache
+
 import torch
 
 
 class Packing:
-    """Row (t, b) of [N, .] is step t of the b-th longest sequence; ``lengths`` [B] on the CPU, or None for all T.
+    """Row (t, b) of [N, .] is step t of the b-th longest sequence; ``lengths`` [B] on the CPU, or None.
 
     Block t holds the rows of one step: n of them, for as many sequences are that long.
     """
@@ -88,3 +90,10 @@ class Reordered(torch.autograd.Function):
     @staticmethod
     def backward(ctx, drows):
         return drows.index_select(0, ctx.back), None, None
+
+
+@lru_cache(maxsize=8)
+@torch.inference_mode(False)  # kept for training, too
+def whole(B, T, device):
+    """The packing of sequences that are all of one length."""
+    return Packing(None, B, T, device)

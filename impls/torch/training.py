@@ -122,11 +122,7 @@ class Trainer:
         arrays = {"step": np.array(self.steps, np.int64)}
         if self.training.optimiser == "adam":
             for before, key in (("m.", "exp_avg"), ("v.", "exp_avg_sq")):
-                moments = {
-                    name: self.optimiser.state[w].get(key, torch.zeros_like(w))
-                    for name, w in self.params.items()
-                }
-                arrays |= self._arrays(self.net.to_canonical(moments), before)
+                arrays |= self._arrays(self.net.to_canonical(self._moments(key)), before)
         return arrays
 
     def dump_carry(self):
@@ -178,12 +174,9 @@ class Trainer:
     def step(self, placed):
         self.net.train()
         state = self.state if self.training.stateful else self._zero_state(len(placed.inputs))
-        self.optimiser.zero_grad()
         logits, _, final = self.net(placed, state)
         loss = self._loss(logits, placed.targets, self._valid(placed))
-        loss.backward()
-        clip([w.grad for w in self.params.values()], self.training.clip)
-        self.optimiser.step()
+        self._move(loss)
         self.steps += 1
         if self.training.stateful:
             self.state = {at: tuple(part.detach() for part in parts) for at, parts in final.items()}
@@ -231,6 +224,18 @@ class Trainer:
         return path
 
     # helpers
+
+    def _move(self, loss):
+        """The parameters, by the gradient of the loss."""
+        self.optimiser.zero_grad()
+        loss.backward()
+        clip([w.grad for w in self.params.values()], self.training.clip)
+        self.optimiser.step()
+
+    def _moments(self, key):
+        """Adam's moments under the parameters' names; before the first step there are none."""
+        state = self.optimiser.state
+        return {name: state[w].get(key, torch.zeros_like(w)) for name, w in self.params.items()}
 
     def _two_steps(self):
         """A placed batch of the form that the task's have, of two steps.

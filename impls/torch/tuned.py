@@ -2,8 +2,8 @@
 
 What is saved over ``scratch.py``, and why (``TUNED.md`` has what each gave):
 
-- On a CPU in float32 an LSTM over sequences of one length is oneDNN's, as in ``native.py``. Its inputs carry the
-  bias: a column of ones, for oneDNN adds up the gradient of a bias in one running sum.
+- On a CPU in float32 an LSTM over sequences of one length is oneDNN's, as in ``native.py``. Its inputs carry
+  the bias: a column of ones, for oneDNN adds up the gradient of a bias in one running sum.
 - Everything else is the loop of ``loops.py``, packed by time (``packing.py``): padding costs nothing.
 - A small vocabulary is multiplied once: a row of embed @ W_xh + b_h for each token, not for each step.
 - The optimiser is one kernel for each parameter. Decoding makes tables, buffers and views once a call.
@@ -11,6 +11,8 @@ What is saved over ``scratch.py``, and why (``TUNED.md`` has what each gave):
 Matrices of a stack lie as PyTorch's layers have them: W_xh [G*H, I], W_hh [G*H, H].
 """
 
+import ctypes
+import sys
 from functools import partial
 from typing import NamedTuple
 
@@ -21,8 +23,8 @@ from suites.interface import Implementation
 from suites.spec import Task
 
 from . import native, scratch, training
-from .loops import CELLS, Layer
-from .packing import Packing
+from .loops import CELLS, Layer, arranged
+from .packing import Packing, whole
 from .scratch import directions, layer, weight
 
 # A product with so few columns costs no more than with fewer: below it a vocabulary counts as small.
@@ -80,8 +82,21 @@ def by_onednn(xs, first, p, packing):
         xs = torch.cat([xs, xs.new_ones(len(xs), 1)], dim=1)
     H, none = first[0].shape[1], torch.zeros_like(p["b_h"])
     hs, h, c, _ = torch.ops.aten.mkldnn_rnn_layer(
-        xs.view(T, B, -1), W, p["W_hh"], none, none, *(part.contiguous()[None] for part in first),
-        False, [], LSTM, H, 1, False, False, False, torch.is_grad_enabled(),
+        xs.view(T, B, -1),
+        W,
+        p["W_hh"],
+        none,
+        none,
+        *(part.contiguous()[None] for part in first),
+        False,
+        [],
+        LSTM,
+        H,
+        1,
+        False,
+        False,
+        False,
+        torch.is_grad_enabled(),
     )
     return hs.flatten(0, 1), (h[0], c[0])
 
@@ -121,8 +136,9 @@ def stack(params, name, xs, state, valid, masks, model):
 def packed(xs, valid):
     """The packing of a stack's inputs."""
     rows = xs.tokens if isinstance(xs, Tokens) else xs
-    lengths = None if valid is None else valid.sum(dim=1).cpu()
-    return Packing(lengths, *rows.shape[:2], rows.device)
+    if valid is None:
+        return whole(*rows.shape[:2], rows.device)
+    return Packing(valid.sum(dim=1).cpu(), *rows.shape[:2], rows.device)
 
 
 def reversed_inputs(xs, packing):
@@ -164,24 +180,27 @@ class Writer:
     def __init__(self, params, state, model):
         name, embed = ("encoder", "embed") if model.wiring == "encoder" else ("decoder", "decoder.embed")
         B = len(next(iter(state.values()))[0])
-        packing = Packing(None, B, 1, params[embed].device)
+        packing = whole(B, 1, params[embed].device)
         self.layers, self.head = [], (params["head.b_q"], params["head.W_hq"])
         for k in range(model.layers):
             at = f"{name}.{k}.fwd"
             p = layer(params, at)
             a = p["b_h"].new_empty(B, len(p["b_h"]))
-            self.layers.append((CELLS[model.cell](a, state[at], packing), p, p["W_xh"].t()))
-        p = self.layers[0][1]
+            cell = CELLS[model.cell](a, state[at], packing)
+            self.layers.append(
+                (cell, arranged(p["W_hh"], p.get("b_hn"), type(cell)), p["b_h"], p["W_xh"].t())
+            )
+        p = layer(params, f"{name}.0.fwd")
         self.table = torch.addmm(p["b_h"], params[embed], p["W_xh"].t())  # [V, G*H]
 
     def write(self, tokens):
         """logits [B, O] after the tokens [B]."""
         h = None
-        for cell, p, W_xh in self.layers:
+        for cell, p, b_h, W_xh in self.layers:
             if h is None:
                 torch.index_select(self.table, 0, tokens, out=cell.a)
             else:
-                torch.addmm(p["b_h"], h, W_xh, out=cell.a)
+                torch.addmm(b_h, h, W_xh, out=cell.a)
             cell.forward(p)
             for room in cell.rooms:
                 room[: cell.B] = room[cell.B :]
@@ -230,15 +249,53 @@ def turned(name):
 
 
 class Trainer(training.Trainer):
-    """``training.Trainer`` with the optimiser as one kernel."""
+    """``training.Trainer`` with parameters, gradients and moments in one array each, and one kernel."""
 
     def __init__(self, task, dtype, device, net):
         super().__init__(task, dtype, device, net)
         self._optimiser = partial(self._optimiser, fused=True)
+        self._whole = nn.Parameter(torch.cat([w.detach().flatten() for w in self.params.values()]))
+        for w, part in zip(self.params.values(), self._parts(self._whole.data), strict=True):
+            w.data = part
+
+    def load(self, params, carry=None):
+        super().load(params, carry)
+        self.optimiser = self._optimiser([self._whole], self.training)
+
+    def _move(self, loss):
+        grads = torch.autograd.grad(loss, [*self.params.values()])
+        self._whole.grad = torch.cat([g.flatten() for g in grads])
+        training.clip([self._whole.grad], self.training.clip)
+        self.optimiser.step()
+
+    def _moments(self, key):
+        whole = self.optimiser.state[self._whole].get(key, torch.zeros_like(self._whole))
+        return dict(zip(self.params, self._parts(whole), strict=True))
+
+    def _parts(self, whole):
+        """Views, each in the shape of its parameter."""
+        sizes = [w.numel() for w in self.params.values()]
+        return [part.view(w.shape) for part, w in zip(whole.split(sizes), self.params.values(), strict=True)]
+
+
+def keep_memory():
+    """Let glibc keep what is freed: a large array comes from the system a page at a time, and goes back.
+
+    Buffers of a step are as large as those of the step before (1.3 times as fast at size M).
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(M_MMAP_THRESHOLD, LARGEST)
+        mallopt(M_TRIM_THRESHOLD, LARGEST)
+
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
+LARGEST = 2**31 - 1
 
 
 def build(task: Task, dtype: str, device: str) -> Implementation:
     """See ``suites/interface.py``. On a GPU cuDNN's layers are the fastest: those of ``native.py``."""
     if device == "gpu" and task.model.cell != "gru_reset_before":
         return native.build(task, dtype, device)
+    keep_memory()
     return Trainer(task, dtype, device, Network(task.model))
