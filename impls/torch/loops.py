@@ -36,16 +36,23 @@ class Cell:
         return [states.index_select(0, self.packing.last) for states in self.states()]
 
     def blocks(self, *arrays):
-        """Views of all arrays, a step at a time."""
-        return list(zip(*(self.packing.split(rows) for rows in arrays), strict=True))
+        """Views of all arrays, a step at a time; and of the states that each step met, and made."""
+        new = [self.packing.split(states) for states in self.states()]
+        met = map(self.packing.met_blocks, (room[: self.B] for room in self.rooms), new)
+        return list(zip(*map(self.packing.split, arrays), *met, *new, strict=True))
+
+    def blocks_back(self, d, *arrays):
+        """The same from the last to the first, with the gradients of the states that were met, and made."""
+        new = self.packing.split(d[self.B :])
+        views = (*map(self.packing.split, arrays), self.packing.met_blocks(d[: self.B], new), new)
+        return zip(*map(reversed, views), strict=True)
 
     def gates(self, rows, *cuts):
         """Columns of rows [N, n*H]: gates from and to."""
         return [rows[:, start * self.H : stop * self.H] for start, stop in cuts]
 
     def back(self, dhs):
-        """[B + N, H], to which the gradient of every state is added, and it as blocks: of the
-        states, and of those that they came from."""
+        """[B + N, H], to which the gradient of every state is added, the first one's first."""
         d = self.packing.room(torch.zeros_like(self.first[0]))
         d[self.B :] = 0 if dhs is None else dhs
         return d
@@ -55,9 +62,7 @@ class Rnn(Cell):
     """h_t = tanh(a_t + W_hh h_{t-1})."""
 
     def take(self):
-        (hs,) = self.states()
-        met = self.packing.blocks_before(self.rooms[0])
-        self.steps = list(zip(self.packing.split(self.a), met, self.packing.split(hs), strict=True))
+        self.steps = self.blocks(self.a)
 
     def forward(self, p):
         W = p["W_hh_T"]
@@ -67,8 +72,7 @@ class Rnn(Cell):
     def backward(self, d, dfinal, p):
         (hs,) = self.states()
         da = tanh_backward(torch.ones_like(hs), hs, grad_input=self.a)
-        steps = self.blocks(da, d[self.B :])
-        for (da_t, dh), dmet in zip(reversed(steps), reversed(self.packing.blocks_before(d)), strict=True):
+        for da_t, dmet, dh in self.blocks_back(d, da):
             dmet.addmm_(da_t.mul_(dh), p["W_hh"])
         return da, {"W_hh": da.t() @ self.packing.before(self.rooms[0])}, [d[: self.B]]
 
@@ -79,37 +83,34 @@ class Lstm(Cell):
     def take(self):
         hs, cs = self.states()
         self.gs, self.tanh_cs = torch.empty_like(hs), torch.empty_like(cs)
-        self.parts = self.gates(self.a, (0, 2), (0, 1), (1, 2), (2, 3), (3, 4))
-        views = self.blocks(self.a, *self.parts, self.gs, self.tanh_cs, hs, cs)
-        met = zip(*map(self.packing.blocks_before, self.rooms), strict=True)
-        self.steps = [(*step, *before) for step, before in zip(views, met, strict=True)]
+        self.parts = self.a.split(self.H, dim=1)
+        self.steps = self.blocks(self.a, *self.parts, self.gs, self.tanh_cs)
 
     def forward(self, p):
         W = p["W_hh_T"]
-        for a, i_f, i, f, a_g, o, g, tanh_c, h_new, c_new, h, c in self.steps:
+        for a, i, f, a_g, o, g, tanh_c, h, c, h_new, c_new in self.steps:
             a.addmm_(h, W)
-            sigmoid_(i_f)
-            sigmoid_(o)
             tanh_(g.copy_(a_g))
+            sigmoid_(a)  # that of g is not needed, but one call is
             torch.mul(f, c, out=c_new)
             c_new.addcmul_(i, g)
             torch.tanh(c_new, out=tanh_c)
             torch.mul(o, tanh_c, out=h_new)
 
     def backward(self, d, dfinal, p):
-        (_, i, f, _, o), g = self.parts, self.gs
+        (i, f, _, o), g = self.parts, self.gs
         da, H = torch.empty_like(self.a), self.H
         d_i, d_f, d_g, d_o = da.split(H, dim=1)
         sigmoid_backward(g, i, grad_input=d_i)
         sigmoid_backward(self.packing.before(self.rooms[1]), f, grad_input=d_f)
         tanh_backward(i, g, grad_input=d_g)
         sigmoid_backward(self.tanh_cs, o, grad_input=d_o)
+        # all that is read of tanh(c) has been
         through = tanh_backward(o, self.tanh_cs, grad_input=self.tanh_cs)  # dc_t / dh_t
-        steps = self.blocks(da, da[:, : 3 * H].unflatten(1, (3, H)), d_o, through, f, d[self.B :])
+        d_ifg = da[:, : 3 * H].unflatten(1, (3, H))
         dc = dfinal[1]
-        for (da_t, d_ifg, d_o, through, f, dh), dmet in zip(
-            reversed(steps), reversed(self.packing.blocks_before(d)), strict=True
-        ):
+        views = self.blocks_back(d, da, d_ifg, d_o, through, f)
+        for da_t, d_ifg, d_o, through, f, dmet, dh in views:
             dc_t = dc[: len(dh)]
             dc_t.addcmul_(dh, through)
             d_o.mul_(dh)
@@ -126,13 +127,11 @@ class Gru(Cell):
         (hs,) = self.states()
         self.qs, self.ns = torch.empty_like(hs), torch.empty_like(hs)
         self.parts = self.gates(self.a, (0, 2), (0, 1), (1, 2), (2, 3))
-        views = self.blocks(*self.parts, self.qs, self.ns, hs)
-        met = self.packing.blocks_before(self.rooms[0])
-        self.steps = [(*step, before) for step, before in zip(views, met, strict=True)]
+        self.steps = self.blocks(*self.parts, self.qs, self.ns)
 
     def forward(self, p):
         W_rz, W_n = p["W_hrz_T"], p["W_hn_T"]
-        for r_z, r, z, a_n, q, n, h_new, h in self.steps:
+        for r_z, r, z, a_n, q, n, h, h_new in self.steps:
             sigmoid_(r_z.addmm_(h, W_rz))
             torch.addmm(p["b_hn"], h, W_n, out=q)
             tanh_(torch.addcmul(a_n, r, q, out=n))
@@ -141,19 +140,15 @@ class Gru(Cell):
     def backward(self, d, dfinal, p):
         (_, r, z, _), n = self.parts, self.ns
         H, met = self.H, self.packing.before(self.rooms[0])
-        da = self.a.new_empty(
-            len(self.a), 4 * H
-        )  # of W_hn h; r z n: what the state's part is of, and the input's
+        da = self.a.new_empty(len(self.a), 4 * H)  # q r z n: q r z the state's part, r z n the input's
         d_q, d_r, d_z, d_n = da.split(H, dim=1)
         tanh_backward(torch.sub(1, z, out=d_q), n, grad_input=d_n)
         sigmoid_backward(torch.sub(met, n, out=d_q), z, grad_input=d_z)
         sigmoid_backward(torch.mul(d_n, self.qs, out=d_q), r, grad_input=d_r)
         torch.mul(d_n, r, out=d_q)
-        steps = self.blocks(da.unflatten(1, (4, H)), da[:, : 3 * H], z, d[self.B :])
         W = torch.cat([p["W_hh"][2 * H :], p["W_hh"][: 2 * H]])
-        for (da_t, of_h, z, dh), dmet in zip(
-            reversed(steps), reversed(self.packing.blocks_before(d)), strict=True
-        ):
+        views = self.blocks_back(d, da.unflatten(1, (4, H)), da[:, : 3 * H], z)
+        for da_t, of_h, z, dmet, dh in views:
             da_t.mul_(dh[:, None])
             dmet.addmm_(of_h, W).addcmul_(dh, z)
         dW = da[:, : 3 * H].t() @ met
@@ -168,13 +163,11 @@ class GruResetBefore(Cell):
         (hs,) = self.states()
         self.resets, self.ns = torch.empty_like(hs), torch.empty_like(hs)
         self.parts = self.gates(self.a, (0, 2), (0, 1), (1, 2), (2, 3))
-        views = self.blocks(*self.parts, self.resets, self.ns, hs)
-        met = self.packing.blocks_before(self.rooms[0])
-        self.steps = [(*step, before) for step, before in zip(views, met, strict=True)]
+        self.steps = self.blocks(*self.parts, self.resets, self.ns)
 
     def forward(self, p):
         W_rz, W_n = p["W_hrz_T"], p["W_hn_T"]
-        for r_z, r, z, a_n, reset, n, h_new, h in self.steps:
+        for r_z, r, z, a_n, reset, n, h, h_new in self.steps:
             sigmoid_(r_z.addmm_(h, W_rz))
             tanh_(torch.addmm(a_n, torch.mul(r, h, out=reset), W_n, out=n))
             torch.lerp(n, h, z, out=h_new)
@@ -188,11 +181,9 @@ class GruResetBefore(Cell):
         sigmoid_backward(torch.sub(met, n, out=d_r), z, grad_input=d_z)
         sigmoid_backward(met, r, grad_input=d_r)
         d_rz, d_zn = da[:, : 2 * H], da[:, H:].unflatten(1, (2, H))
-        steps = self.blocks(d_rz, d_zn, d_r, d_n, r, z, d[self.B :])
         W_rz, W_n = p["W_hh"][: 2 * H], p["W_hh"][2 * H :]
-        for (d_rz, d_zn, d_r, d_n, r, z, dh), dmet in zip(
-            reversed(steps), reversed(self.packing.blocks_before(d)), strict=True
-        ):
+        views = self.blocks_back(d, d_rz, d_zn, d_r, d_n, r, z)
+        for d_rz, d_zn, d_r, d_n, r, z, dmet, dh in views:
             d_zn.mul_(dh[:, None])
             dreset = d_n @ W_n  # d loss / d (r h)
             d_r.mul_(dreset)

@@ -60,7 +60,7 @@ class Packing:
 
     def split(self, rows):
         """The blocks [n, .] of [N, .]."""
-        return rows.split(self.sizes)
+        return torch.split_with_sizes(rows, self.sizes)
 
     def room(self, first):
         """[B + N, H]: a first state, and room for that of each step."""
@@ -72,11 +72,10 @@ class Packing:
         """[N, H]: the state that each step met."""
         return room[: len(self.take)] if self.whole else room.index_select(0, self.met)
 
-    def blocks_before(self, room):
-        """Those states as blocks, views of the room."""
-        B = self.shape[0]
-        behind = room[B:].split(self.sizes)[:-1] if self.sizes else ()
-        return [room[:n] if t == 0 else behind[t - 1][:n] for t, n in enumerate(self.sizes)]
+    def met_blocks(self, first, blocks):
+        """The blocks of the states that each step met: the one before, of as many sequences as go on."""
+        met = zip((first, *blocks), (len(first), *self.sizes), self.sizes, strict=False)
+        return [state if before == n else state[:n] for state, before, n in met]
 
 
 class Reordered(torch.autograd.Function):
