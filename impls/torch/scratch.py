@@ -148,16 +148,17 @@ def handed_over(final):
     return {at.replace("encoder", "decoder"): parts for at, parts in final.items()}
 
 
-def encode(params, batch, state, model):
+def encode(params, batch, state, model, stack=stack, embedding=nn.functional.embedding):
     """Every h of the encoder's top layer, and its final state."""
     tokens = model.inputs == "tokens"
-    xs = nn.functional.embedding(batch.inputs, params["embed"]) if tokens else batch.inputs  # [B, T, I]
-    return stack(params, "encoder", xs, state, within(batch.lengths, xs), batch.masks, model)
+    xs = embedding(batch.inputs, params["embed"]) if tokens else batch.inputs  # [B, T, I]
+    valid = within(batch.lengths, batch.inputs)
+    return stack(params, "encoder", xs, state, valid, batch.masks, model)
 
 
-def decode(params, tokens, state, valid, model):
+def decode(params, tokens, state, valid, model, stack=stack, embedding=nn.functional.embedding):
     """Every h of the decoder's top layer over the tokens [B, S], and its final state."""
-    xs = nn.functional.embedding(tokens, params["decoder.embed"])  # [B, S, E]
+    xs = embedding(tokens, params["decoder.embed"])  # [B, S, E]
     return stack(params, "decoder", xs, state, valid, None, model)
 
 
@@ -171,7 +172,7 @@ def head(params, hidden, final, model):
     return read @ params["head.W_hq"] + params["head.b_q"]
 
 
-def forward(params, batch, state, model):
+def forward(params, batch, state, model, encode=encode, decode=decode, head=head):
     """logits, every h of each stack, and all final states."""
     hidden, final = {}, {}
     if model.wiring != "decoder":
@@ -187,10 +188,11 @@ def forward(params, batch, state, model):
 # --- decoding, token by token
 
 
-def start(params, batch, state, model):
+def start(params, batch, state, model, encode=encode):
     """The token that is read first [B], and the state that it meets."""
     if model.wiring == "encoder":  # a language model: all of the prompt but its last token
-        _, final = encode(params, batch._replace(inputs=batch.inputs[:, :-1]), state, model)
+        prompt = batch._replace(inputs=batch.inputs[:, :-1])
+        final = encode(params, prompt, state, model)[1] if prompt.inputs.shape[1] else state
         return batch.inputs[:, -1], final
     if model.wiring == "decoder":
         first = bridge(params, batch.inputs, model)

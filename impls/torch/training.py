@@ -67,14 +67,15 @@ def clip(grads, threshold):
         g.mul_(scale)
 
 
-def sgd(params, training):
+def sgd(params, training, **how):
     """w <- w - lr g."""
-    return torch.optim.SGD(params, lr=training.learning_rate)
+    return torch.optim.SGD(params, lr=training.learning_rate, **how)
 
 
-def adam(params, training):
+def adam(params, training, **how):
     """Kingma and Ba 2015, algorithm 1; epsilon after the bias correction, outside the root."""
-    return torch.optim.Adam(params, lr=training.learning_rate, betas=training.betas, eps=training.epsilon)
+    given = {"lr": training.learning_rate, "betas": training.betas, "eps": training.epsilon}
+    return torch.optim.Adam(params, **given, **how)
 
 
 OPTIMISERS = {"sgd": sgd, "adam": adam}
@@ -121,11 +122,7 @@ class Trainer:
         arrays = {"step": np.array(self.steps, np.int64)}
         if self.training.optimiser == "adam":
             for before, key in (("m.", "exp_avg"), ("v.", "exp_avg_sq")):
-                moments = {
-                    name: self.optimiser.state[w].get(key, torch.zeros_like(w))
-                    for name, w in self.params.items()
-                }
-                arrays |= self._arrays(self.net.to_canonical(moments), before)
+                arrays |= self._arrays(self.net.to_canonical(self._moments(key)), before)
         return arrays
 
     def dump_carry(self):
@@ -177,12 +174,9 @@ class Trainer:
     def step(self, placed):
         self.net.train()
         state = self.state if self.training.stateful else self._zero_state(len(placed.inputs))
-        self.optimiser.zero_grad()
         logits, _, final = self.net(placed, state)
         loss = self._loss(logits, placed.targets, self._valid(placed))
-        loss.backward()
-        clip([w.grad for w in self.params.values()], self.training.clip)
-        self.optimiser.step()
+        self._move(loss)
         self.steps += 1
         if self.training.stateful:
             self.state = {at: tuple(part.detach() for part in parts) for at, parts in final.items()}
@@ -230,6 +224,18 @@ class Trainer:
         return path
 
     # helpers
+
+    def _move(self, loss):
+        """The parameters, by the gradient of the loss."""
+        self.optimiser.zero_grad()
+        loss.backward()
+        clip([w.grad for w in self.params.values()], self.training.clip)
+        self.optimiser.step()
+
+    def _moments(self, key):
+        """Adam's moments under the parameters' names; before the first step there are none."""
+        state = self.optimiser.state
+        return {name: state[w].get(key, torch.zeros_like(w)) for name, w in self.params.items()}
 
     def _two_steps(self):
         """A placed batch of the form that the task's have, of two steps.
