@@ -1,0 +1,66 @@
+"""Parameters as ``tuned.py`` wants them: sigmoid gates halved, small embeddings already multiplied."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+HALVED = {  # what the columns of each gate are multiplied by: s(a) = (1 + tanh(a/2)) / 2
+    "rnn": (1,),
+    "lstm": (0.5, 0.5, 1, 0.5),
+    "gru": (0.5, 0.5, 1),
+    "gru_reset_before": (0.5, 0.5, 1),
+}
+
+
+class Table:
+    """An embedding times the W_xh of those that read it, [V, D*G*H]: its rows are looked up."""
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def __getitem__(self, tokens):
+        """[B, T, D*G*H] of tokens [B, T]; laid out by time, as it is read."""
+        if tokens.ndim == 1:
+            return looked_up(self.rows, tokens)
+        return looked_up(self.rows, tokens.T).swapaxes(0, 1)
+
+
+@jax.custom_vjp
+def looked_up(rows, tokens):
+    """The rows of these tokens."""
+    return rows[tokens]
+
+
+def looked_up_forward(rows, tokens):
+    return rows[tokens], (len(rows), tokens)
+
+
+def looked_up_backward(residuals, d):
+    """The sum of what each row's tokens give, as a product: on a CPU, XLA adds up rows one by one."""
+    V, tokens = residuals
+    hot = jax.nn.one_hot(tokens.reshape(-1), V, dtype=d.dtype)  # [T*B, V]
+    return hot.T @ d.reshape(-1, d.shape[-1]), None
+
+
+looked_up.defvjp(looked_up_forward, looked_up_backward)
+
+
+def arranged(params, model):
+    """The parameters, differentiably: those of layers halved, embeddings that are small enough as tables."""
+    made = dict(params)
+    halved = np.repeat(HALVED[model.cell], model.hidden)
+    for name, w in params.items():
+        if name.endswith((".W_xh", ".W_hh", ".b_h")) and not name.startswith("bridge"):
+            made[name] = w * halved.astype(w.dtype)
+    for name, stack in (("embed", "encoder"), ("decoder.embed", "decoder")):
+        if name in params and pays(*params[name].shape):
+            read = [f"{stack}.0.{direction}.W_xh" for direction in ("fwd", "bwd")]
+            W_xh = [made[of] for of in read if of in made]
+            made[name] = Table(params[name] @ jnp.concatenate(W_xh, axis=1))
+    return made
+
+
+def pays(V, E):
+    """Whether V rows are few enough. A token then costs one product with V rows, on the way back; else three
+    with E, of which two on the way back, and the adding up of its row's gradient."""
+    return V <= 2 * E
