@@ -169,7 +169,7 @@ def head(params, hidden, final, model):
     return read @ params["head.W_hq"] + params["head.b_q"]
 
 
-def forward(params, batch, state, model, stack=stack):
+def forward(params, batch, state, model, stack=stack, head=head):
     """logits, every h of each stack, and all final states."""
     hidden, final = {}, {}
     if model.wiring != "decoder":

@@ -13,7 +13,7 @@ HALVED = {  # what the columns of each gate are multiplied by: s(a) = (1 + tanh(
 
 
 class Table:
-    """An embedding times the W_xh of those that read it, [V, D*G*H]: its rows are looked up."""
+    """x W_xh + b_h for each row x of an embedding, [V, D*G*H], both directions side by side: to be looked up."""
 
     def __init__(self, rows):
         self.rows = rows
@@ -54,9 +54,11 @@ def arranged(params, model):
             made[name] = w * halved.astype(w.dtype)
     for name, stack in (("embed", "encoder"), ("decoder.embed", "decoder")):
         if name in params and pays(*params[name].shape):
-            read = [f"{stack}.0.{direction}.W_xh" for direction in ("fwd", "bwd")]
-            W_xh = [made[of] for of in read if of in made]
-            made[name] = Table(params[name] @ jnp.concatenate(W_xh, axis=1))
+            both = [at for at in (f"{stack}.0.fwd", f"{stack}.0.bwd") if f"{at}.W_xh" in made]
+            W_xh, b_h = (
+                jnp.concatenate([made[f"{at}.{key}"] for at in both], axis=-1) for key in ("W_xh", "b_h")
+            )
+            made[name] = Table(params[name] @ W_xh + b_h)
     return made
 
 

@@ -5,11 +5,12 @@ What is saved over ``scratch.py``, and why (``TUNED.md`` has what each gave):
 - ``recurrence`` brings its own way back (``jax.custom_vjp``). The loop back only carries the gradient of the
   state and emits that of the gates; each weight's gradient is then one product over all T * B rows. Plain
   differentiation of a scan adds it up step by step.
-- The product with the inputs is one for all steps, outside of the loop, as is its gradient.
+- The loop forward keeps what the loop back multiplies by: little is left to do there but the product.
+- The products with the inputs and with the head are one for all steps, as they lie in time.
 - s(a) = (1 + tanh(a/2)) / 2: with the columns of the sigmoid gates halved (exactly), one ``tanh`` serves all.
 - Rows of a small embedding are multiplied by W_xh once, and looked up then (``tables.py``).
 
-Shapes: a [T, B, G*H] is the input's part x W_xh, hs [T, B, H]; of one step a [B, G*H], h and c [B, H].
+Shapes: a [T, B, G*H] is the input's part x W_xh + b_h, hs [T, B, H]; of one step a [B, G*H], h and c [B, H].
 """
 
 from functools import partial
@@ -24,99 +25,91 @@ from . import scratch, training
 from .scratch import directions, layer
 from .tables import Table, arranged
 
-# --- cells. Forward: the new state, and what the way back keeps. Backward, of the gradient of the new state: that
-#     of the gates' inputs, of the input's part first, of the state's part last where it differs; and that of
-#     the state before. ``weights``: the gradients of the recurrent parameters, over all steps at once.
+# --- cells. Forward: the new state, and what the way back multiplies by: a derivative for each path, of one step.
+#     Backward, of the gradient of the new state: that of the gates' inputs, of the input's part first, of the
+#     state's part last where it differs; and that of the state before.
+#     ``weights``: the gradients of the recurrent parameters, over all steps at once.
 
 
 def rnn(a, state, p):
-    """h_t = tanh(a_t + h_{t-1} W_hh + b_h)."""
+    """h_t = tanh(a_t + h_{t-1} W_hh)."""
     (h,) = state
-    h_new = jnp.tanh(a + h @ p["W_hh"] + p["b_h"])  # [B, H]
-    return (h_new,), (h_new,)
+    h_new = jnp.tanh(a + h @ p["W_hh"])  # [B, H]
+    return (h_new,), (1 - h_new * h_new,)
 
 
 def rnn_backward(dstate, kept, p):
-    (dh,), (h_new,) = dstate, kept
-    da = dh * (1 - h_new * h_new)
+    (dh,), (of_a,) = dstate, kept
+    da = dh * of_a
     return (da,), (da @ p["W_hh"].T,)
 
 
 def lstm(a, state, p):
     """c_t = f c_{t-1} + i g,  h_t = o tanh(c_t)."""
     h, c = state
-    gates = jnp.tanh(a + h @ p["W_hh"] + p["b_h"])  # [B, 4H]
-    t_i, t_f, g, t_o = jnp.split(gates, 4, axis=1)
-    c_new = sigmoid(t_f) * c + sigmoid(t_i) * g  # [B, H]
+    t_i, t_f, g, t_o = jnp.split(jnp.tanh(a + h @ p["W_hh"]), 4, axis=1)
+    i, f, o = sigmoid(t_i), sigmoid(t_f), sigmoid(t_o)
+    c_new = f * c + i * g  # [B, H]
     tanh_c = jnp.tanh(c_new)
-    h_new = sigmoid(t_o) * tanh_c  # [B, H]
-    return (h_new, c_new), (gates, c, tanh_c)
+    of_c = g * slope(t_i), c * slope(t_f), i * (1 - g * g)
+    of_h = tanh_c * slope(t_o), o * (1 - tanh_c * tanh_c)
+    return (o * tanh_c, c_new), (*of_c, *of_h, f)
 
 
 def lstm_backward(dstate, kept, p):
-    (dh, dc), (gates, c, tanh_c) = dstate, kept
-    t_i, t_f, g, t_o = jnp.split(gates, 4, axis=1)
-    dc = dc + dh * sigmoid(t_o) * (1 - tanh_c * tanh_c)
-    da_i, da_f = dc * g * slope(t_i), dc * c * slope(t_f)
-    da_g, da_o = dc * sigmoid(t_i) * (1 - g * g), dh * tanh_c * slope(t_o)
-    da = jnp.concatenate([da_i, da_f, da_g, da_o], axis=1)  # [B, 4H]
-    return (da,), (da @ p["W_hh"].T, dc * sigmoid(t_f))
+    (dh, dc), (of_i, of_f, of_g, of_o, of_c, f) = dstate, kept
+    dc = dc + dh * of_c
+    da = jnp.concatenate([dc * of_i, dc * of_f, dc * of_g, dh * of_o], axis=1)  # [B, 4H]
+    return (da,), (da @ p["W_hh"].T, dc * f)
 
 
 def gru(a, state, p):
     """n_t = tanh(a_n + r (h_{t-1} W_hn + b_hn)),  h_t = n_t + z (h_{t-1} - n_t)."""
     (h,) = state
     H = h.shape[1]
-    a, q = a + p["b_h"], h @ p["W_hh"]  # [B, 3H]
-    r_z = jnp.tanh(a[:, : 2 * H] + q[:, : 2 * H])
-    t_r, t_z = jnp.split(r_z, 2, axis=1)
-    q = q[:, 2 * H :] + p["b_hn"]  # [B, H]
-    n = jnp.tanh(a[:, 2 * H :] + sigmoid(t_r) * q)
-    h_new = n + sigmoid(t_z) * (h - n)  # [B, H]
-    return (h_new,), (r_z, q, n, h - n)
+    q = h @ p["W_hh"]  # [B, 3H]
+    t_r, t_z = jnp.split(jnp.tanh(a[:, : 2 * H] + q[:, : 2 * H]), 2, axis=1)
+    r, z, q = sigmoid(t_r), sigmoid(t_z), q[:, 2 * H :] + p["b_hn"]
+    n = jnp.tanh(a[:, 2 * H :] + r * q)  # [B, H]
+    of_n = (1 - z) * (1 - n * n)
+    return (n + z * (h - n),), (of_n * q * slope(t_r), (h - n) * slope(t_z), of_n, of_n * r, z)
 
 
 def gru_backward(dstate, kept, p):
-    (dh,), (r_z, q, n, beyond) = dstate, kept
-    t_r, t_z = jnp.split(r_z, 2, axis=1)
-    d_n = dh * (1 - sigmoid(t_z)) * (1 - n * n)
-    d_r, d_z, d_q = d_n * q * slope(t_r), dh * beyond * slope(t_z), d_n * sigmoid(t_r)
-    da_h = jnp.concatenate([d_r, d_z, d_q], axis=1)  # [B, 3H]
-    return (jnp.concatenate([d_r, d_z, d_n], axis=1), da_h), (dh * sigmoid(t_z) + da_h @ p["W_hh"].T,)
+    (dh,), (of_r, of_z, of_n, of_q, z) = dstate, kept
+    d_r, d_z = dh * of_r, dh * of_z
+    da_h = jnp.concatenate([d_r, d_z, dh * of_q], axis=1)  # [B, 3H]
+    return (jnp.concatenate([d_r, d_z, dh * of_n], axis=1), da_h), (dh * z + da_h @ p["W_hh"].T,)
 
 
 def gru_weights(das, before, kept):
     _, da_h = das
-    return {"W_hh": gathered(before, da_h), "b_hn": summed(da_h[..., -before.shape[-1] :])}
+    return {"W_hh": gathered(before, da_h), "b_hn": da_h[..., -before.shape[-1] :].sum(axis=(0, 1))}
 
 
 def gru_reset_before(a, state, p):
     """n_t = tanh(a_n + (r h_{t-1}) W_hn),  h_t = n_t + z (h_{t-1} - n_t)."""
     (h,) = state
     H = h.shape[1]
-    a = a + p["b_h"]
-    r_z = jnp.tanh(a[:, : 2 * H] + h @ p["W_hh"][:, : 2 * H])
-    t_r, t_z = jnp.split(r_z, 2, axis=1)
-    n = jnp.tanh(a[:, 2 * H :] + (sigmoid(t_r) * h) @ p["W_hh"][:, 2 * H :])
-    h_new = n + sigmoid(t_z) * (h - n)  # [B, H]
-    return (h_new,), (r_z, n, h)
+    t_r, t_z = jnp.split(jnp.tanh(a[:, : 2 * H] + h @ p["W_hh"][:, : 2 * H]), 2, axis=1)
+    r, z = sigmoid(t_r), sigmoid(t_z)
+    n = jnp.tanh(a[:, 2 * H :] + (r * h) @ p["W_hh"][:, 2 * H :])  # [B, H]
+    return (n + z * (h - n),), (h * slope(t_r), (h - n) * slope(t_z), (1 - z) * (1 - n * n), z, r)
 
 
 def gru_reset_before_backward(dstate, kept, p):
-    (dh,), (r_z, n, h) = dstate, kept
-    H = h.shape[1]
-    t_r, t_z = jnp.split(r_z, 2, axis=1)
-    d_n = dh * (1 - sigmoid(t_z)) * (1 - n * n)
+    (dh,), (of_r, of_z, of_n, z, r) = dstate, kept
+    H = dh.shape[1]
+    d_n = dh * of_n
     d_reset = d_n @ p["W_hh"][:, 2 * H :].T  # of r h
-    d_r_z = jnp.concatenate([d_reset * h * slope(t_r), dh * (h - n) * slope(t_z)], axis=1)  # [B, 2H]
-    dh = dh * sigmoid(t_z) + d_reset * sigmoid(t_r) + d_r_z @ p["W_hh"][:, : 2 * H].T
+    d_r_z = jnp.concatenate([d_reset * of_r, dh * of_z], axis=1)  # [B, 2H]
+    dh = dh * z + d_reset * r + d_r_z @ p["W_hh"][:, : 2 * H].T
     return (jnp.concatenate([d_r_z, d_n], axis=1),), (dh,)
 
 
 def gru_reset_before_weights(das, before, kept):
-    (da,), H = das, before.shape[-1]
-    reset = sigmoid(kept[0][..., :H]) * before  # r h
-    both = gathered(before, da[..., : 2 * H]), gathered(reset, da[..., 2 * H :])
+    (da,), (*_, r), H = das, kept, before.shape[-1]
+    both = gathered(before, da[..., : 2 * H]), gathered(r * before, da[..., 2 * H :])
     return {"W_hh": jnp.concatenate(both, axis=1)}
 
 
@@ -138,10 +131,6 @@ def slope(t):
 def gathered(x, da):
     """The gradient of W, where x [T, B, I] @ W has the gradient da [T, B, G*H]."""
     return x.reshape(-1, x.shape[-1]).T @ da.reshape(-1, da.shape[-1])
-
-
-def summed(da):
-    return da.sum(axis=(0, 1))
 
 
 CELLS = {
@@ -184,8 +173,7 @@ def recurrence_backward(cell, reverse, residuals, gradients):
 
     dfirst, das = jax.lax.scan(step, dfinal, (dhs, kept, valid), reverse=not reverse)
     met = [hs[1:], h[None]] if reverse else [h[None], hs[:-1]]
-    dp = cell_weights(das, jnp.concatenate(met), kept) | {"b_h": summed(das[0])}
-    return das[0], dfirst, dp, None
+    return das[0], dfirst, cell_weights(das, jnp.concatenate(met), kept), None
 
 
 recurrence.defvjp(recurrence_forward, recurrence_backward)
@@ -227,10 +215,10 @@ def stack(params, name, xs, state, valid, masks, model):
         if k == 0 and table:
             parts = jnp.split(xs, len(names), axis=2)
         else:
-            parts = [xs @ params[f"{at}.W_xh"] for at in names]  # [T, B, G*H]
+            parts = [xs @ params[f"{at}.W_xh"] + params[f"{at}.b_h"] for at in names]  # [T, B, G*H]
         both = []
         for at, a in zip(names, parts, strict=True):
-            p = {key: w for key, w in layer(params, at).items() if key != "W_xh"}
+            p = {key: w for key, w in layer(params, at).items() if key not in ("W_xh", "b_h")}
             hs, final[at] = recurrence(model.cell, at.endswith("bwd"), a, state[at], p, valid)
             both.append(hs)
         xs = jnp.concatenate(both, axis=2) if len(both) > 1 else both[0]  # [T, B, D*H]
@@ -254,7 +242,13 @@ class Trainer(training.Trainer):
 
 def forward(params, batch, state, model):
     """logits, every h of each stack, and all final states."""
-    return scratch.forward(arranged(params, model), batch, state, model, stack)
+    return scratch.forward(arranged(params, model), batch, state, model, stack, head)
+
+
+def head(params, hidden, final, model):
+    """logits [B, O] or [B, T, O], multiplied as every h lies: by time."""
+    logits = scratch.head(params, jax.tree.map(by_time, hidden), final, model)
+    return logits if model.head == "final" else by_time(logits)
 
 
 def build(task: Task, dtype: str, device: str) -> Implementation:
