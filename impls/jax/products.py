@@ -1,4 +1,4 @@
-"""Parameters as ``tuned.py`` wants them: sigmoid gates halved, small embeddings already multiplied."""
+"""What ``tuned.py`` reads: inputs multiplied by W_xh, small embeddings looked up so; parameters arranged."""
 
 import jax
 import jax.numpy as jnp
@@ -13,36 +13,59 @@ HALVED = {  # what the columns of each gate are multiplied by: s(a) = (1 + tanh(
 
 
 class Table:
-    """x W_xh + b_h for each row x of an embedding, [V, D*G*H], both directions side by side: to be looked up."""
+    """x W_xh + b_h for each row x of an embedding, [V, D*G*H], both directions side by side."""
 
     def __init__(self, rows):
         self.rows = rows
 
     def __getitem__(self, tokens):
-        """[B, T, D*G*H] of tokens [B, T]; laid out by time, as it is read."""
+        """The rows of tokens [B], or [B, T]; these are laid out by time, as they are read."""
         if tokens.ndim == 1:
-            return looked_up(self.rows, tokens)
+            return self.rows[tokens]
         return looked_up(self.rows, tokens.T).swapaxes(0, 1)
 
 
 @jax.custom_vjp
 def looked_up(rows, tokens):
-    """The rows of these tokens."""
+    """The rows [V, G*H] of tokens [T, B]."""
     return rows[tokens]
 
 
 def looked_up_forward(rows, tokens):
-    return rows[tokens], (len(rows), tokens)
+    return rows[tokens], (rows, tokens)
 
 
 def looked_up_backward(residuals, d):
-    """The sum of what each row's tokens give, as a product: on a CPU, XLA adds up rows one by one."""
-    V, tokens = residuals
-    hot = jax.nn.one_hot(tokens.reshape(-1), V, dtype=d.dtype)  # [T*B, V]
-    return hot.T @ d.reshape(-1, d.shape[-1]), None
+    """As a product with [T, B, V]: the gradient of a gather adds up rows one by one."""
+    rows, tokens = residuals
+    return gathered(jax.nn.one_hot(tokens, len(rows), dtype=d.dtype), d), None
+
+
+@jax.custom_vjp
+def product(xs, W):
+    """xs [T, B, I] @ W [I, G*H]."""
+    return xs @ W
+
+
+def product_forward(xs, W):
+    return xs @ W, (xs, W)
+
+
+def product_backward(residuals, d):
+    xs, W = residuals
+    return d @ W.T, gathered(xs, d)
+
+
+def gathered(xs, d):
+    """The gradient of W, where that of xs [T, B, I] @ W is d [T, B, G*H].
+
+    For JAX's own, (d^T @ xs)^T, XLA on a CPU first copies all of d to lay it out the other way.
+    """
+    return xs.reshape(-1, xs.shape[-1]).T @ d.reshape(-1, d.shape[-1])
 
 
 looked_up.defvjp(looked_up_forward, looked_up_backward)
+product.defvjp(product_forward, product_backward)
 
 
 def arranged(params, model):
