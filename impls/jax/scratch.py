@@ -148,13 +148,13 @@ def handed_over(final):
     return {at.replace("encoder", "decoder"): parts for at, parts in final.items()}
 
 
-def encode(params, batch, state, model):
+def encode(params, batch, state, model, stack=stack):
     """Every h of the encoder's top layer, and its final state."""
     xs = params["embed"][batch.inputs] if model.inputs == "tokens" else batch.inputs  # [B, T, I]
     return stack(params, "encoder", xs, state, within(batch.lengths, xs.shape[1]), batch.masks, model)
 
 
-def decode(params, tokens, state, valid, model):
+def decode(params, tokens, state, valid, model, stack=stack):
     """Every h of the decoder's top layer over the tokens [B, S], and its final state."""
     return stack(params, "decoder", params["decoder.embed"][tokens], state, valid, None, model)
 
@@ -169,15 +169,15 @@ def head(params, hidden, final, model):
     return read @ params["head.W_hq"] + params["head.b_q"]
 
 
-def forward(params, batch, state, model):
+def forward(params, batch, state, model, stack=stack, head=head):
     """logits, every h of each stack, and all final states."""
     hidden, final = {}, {}
     if model.wiring != "decoder":
-        hidden["encoder"], final = encode(params, batch, state, model)
+        hidden["encoder"], final = encode(params, batch, state, model, stack)
     if model.wiring != "encoder":
         first = bridge(params, batch.inputs, model) if model.wiring == "decoder" else handed_over(final)
         valid = within(batch.target_lengths, batch.decoder_inputs.shape[1])
-        hidden["decoder"], last = decode(params, batch.decoder_inputs, first, valid, model)
+        hidden["decoder"], last = decode(params, batch.decoder_inputs, first, valid, model, stack)
         final = final | last
     return head(params, hidden, final, model), hidden, final
 
@@ -185,19 +185,19 @@ def forward(params, batch, state, model):
 # --- decoding, token by token
 
 
-def start(params, batch, state, model):
+def start(params, batch, state, model, stack=stack):
     """The token that is read first [B], and the state that it meets."""
     if model.wiring == "encoder":  # a language model: all of the prompt but its last token
-        _, final = encode(params, batch._replace(inputs=batch.inputs[:, :-1]), state, model)
+        _, final = encode(params, batch._replace(inputs=batch.inputs[:, :-1]), state, model, stack)
         return batch.inputs[:, -1], final
     if model.wiring == "decoder":
         first = bridge(params, batch.inputs, model)
     else:
-        first = handed_over(encode(params, batch, state, model)[1])
+        first = handed_over(encode(params, batch, state, model, stack)[1])
     return jnp.full(len(batch.inputs), BOS, jnp.int32), first
 
 
-def advance(params, tokens, state, model):
+def advance(params, tokens, state, model, stack=stack):
     """logits [B, O] after the tokens [B], and the new state."""
     name, embed = ("encoder", "embed") if model.wiring == "encoder" else ("decoder", "decoder.embed")
     hs, state = stack(params, name, params[embed][tokens][:, None], state, None, None, model)
