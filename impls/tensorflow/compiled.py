@@ -1,4 +1,4 @@
-"""The training step of ``tuned.py``: an optimiser and a decoding that XLA compiles, an inference that keeps nothing."""
+"""The training step of ``tuned.py``: optimiser and decoding compiled by XLA, inference that keeps nothing."""
 
 import tensorflow as tf
 

@@ -28,10 +28,11 @@ from .compiled import Trainer
 from .device import find
 from .scratch import bridge, directions, handed_over, head, layer
 
-# --- cells. Forward: of a_t [B, G*H] (the input's part with b_h, see ``arranged``) and the state, the new state
-#     and what the way back needs. Backward: of the gradient of the new state, the states before and after, and
-#     what was kept, the gradient of the state before, and those of a_t and of what is like it (``das``).
-#     Weights: of the h [N, H] that the steps met, and all das [N, .], the gradients of the weights.
+# --- cells. Forward: of a_t [B, G*H], the input's part with b_h (see ``arranged``), and the state, the new
+#     state and what the way back needs. Backward: of the gradient of the new state, the states before and
+#     after, and what was kept, the gradient of the state before, and those of a_t and of what is like it
+#     (``das``); its p is transposed. Weights: of the h [N, H] that the steps met, all das [N, .], and what
+#     was kept, the gradients of the weights.
 
 
 def rnn(a, state, p):
@@ -42,8 +43,8 @@ def rnn(a, state, p):
 
 def rnn_backward(dnew, before, after, kept, p):
     (dh,), (h,) = dnew, after
-    da = dh * (1 - h * h)
-    return (times_transposed(da, p["W_hh"]),), (da,)
+    da = dh * slope(h)
+    return (da @ p["W_hh"],), (da,)
 
 
 def rnn_weights(h, das, kept):
@@ -64,10 +65,11 @@ def lstm_backward(dnew, before, after, kept, p):
     (dh, dc), (_, c), (_, c_new), (s,) = dnew, before, after, kept
     s_i, s_f, g, s_o = tf.split(s, 4, axis=1)
     tanh_c = tf.tanh(c_new)
-    dc += dh * sigmoid(s_o) * (1 - tanh_c * tanh_c)
-    ds = tf.concat([0.5 * dc * g, 0.5 * dc * c, dc * sigmoid(s_i), 0.5 * dh * tanh_c], axis=1)
-    da = ds * (1 - s * s)
-    return (times_transposed(da, p["W_hh"]), dc * sigmoid(s_f)), (da,)
+    dc += dh * sigmoid(s_o) * slope(tanh_c)
+    d_i, d_f = 0.5 * dc * g * slope(s_i), 0.5 * dc * c * slope(s_f)
+    d_g, d_o = dc * sigmoid(s_i) * slope(g), 0.5 * dh * tanh_c * slope(s_o)
+    da = tf.concat([d_i, d_f, d_g, d_o], axis=1)
+    return (da @ p["W_hh"], dc * sigmoid(s_f)), (da,)
 
 
 def gru(a, state, p):
@@ -83,11 +85,12 @@ def gru(a, state, p):
 
 def gru_backward(dnew, before, after, kept, p):
     (dh,), (h,), (s, n, q) = dnew, before, kept
-    r, z = tf.split(sigmoid(s), 2, axis=1)
-    d_n = dh * (1 - z) * (1 - n * n)
-    d_rz = 0.5 * tf.concat([d_n * q, dh * (h - n)], axis=1) * (1 - s * s)
-    da_h = tf.concat([d_rz, d_n * r], axis=1)  # of h W_hh + [0, 0, b_hn]
-    return (dh * z + times_transposed(da_h, p["W_hh"]),), (tf.concat([d_rz, d_n], axis=1), da_h)
+    s_r, s_z = tf.split(s, 2, axis=1)
+    z = sigmoid(s_z)
+    d_n = dh * (1 - z) * slope(n)
+    d_r, d_z = 0.5 * d_n * q * slope(s_r), 0.5 * dh * (h - n) * slope(s_z)
+    da_h = tf.concat([d_r, d_z, d_n * sigmoid(s_r)], axis=1)  # of h W_hh + [0, 0, b_hn]
+    return (dh * z + da_h @ p["W_hh"],), (tf.concat([d_r, d_z, d_n], axis=1), da_h)
 
 
 def gru_weights(h, das, kept):
@@ -108,11 +111,14 @@ def gru_reset_before(a, state, p):
 
 def gru_reset_before_backward(dnew, before, after, kept, p):
     (dh,), (h,), (s, n, _) = dnew, before, kept
-    r, z = tf.split(sigmoid(s), 2, axis=1)
-    d_n = dh * (1 - z) * (1 - n * n)
-    dreset = times_transposed(d_n, p["W_hn"])
-    d_rz = 0.5 * tf.concat([dreset * h, dh * (h - n)], axis=1) * (1 - s * s)
-    return (dh * z + dreset * r + times_transposed(d_rz, p["W_hrz"]),), (tf.concat([d_rz, d_n], axis=1),)
+    s_r, s_z = tf.split(s, 2, axis=1)
+    z = sigmoid(s_z)
+    d_n = dh * (1 - z) * slope(n)
+    dreset = d_n @ p["W_hn"]
+    d_r, d_z = 0.5 * dreset * h * slope(s_r), 0.5 * dh * (h - n) * slope(s_z)
+    d_rz = tf.concat([d_r, d_z], axis=1)
+    dh = dh * z + dreset * sigmoid(s_r) + d_rz @ p["W_hrz"]
+    return (dh,), (tf.concat([d_r, d_z, d_n], axis=1),)
 
 
 def gru_reset_before_weights(h, das, kept):
@@ -129,9 +135,9 @@ def sigmoid(tanh):
     return 0.5 * tanh + 0.5
 
 
-def times_transposed(da, W):
-    """da W^T."""
-    return tf.matmul(da, W, transpose_b=True)
+def slope(tanh):
+    """d tanh(a) / d a."""
+    return 1 - tanh * tanh
 
 
 class Cell(NamedTuple):
@@ -202,7 +208,7 @@ def step(cell, a, state, p, valid):
 
 @tf.function(jit_compile=True)
 def unroll_backward(name, dhs, dstate, states, kept, p, lengths, reverse):
-    """The gradients of a [T, B, G*H] and of what is like it, and of the first state."""
+    """The gradients of a [T, B, G*H] and of what is like it, and of the first state; p is transposed."""
     cell, (T, B, H) = CELLS[name], dhs.shape
     steps = longest(lengths, T)
     das = arrays(dhs.dtype, T, B, [width * H for width in cell.das])
@@ -250,7 +256,8 @@ def recurrence(name, a, state, p, lengths, reverse, keep):
         states, final, kept = unroll(name, a, first, own, lengths, reverse, keep)
 
         def backward(dhs, *dfinal):
-            das, dfirst = unroll_backward(name, dhs, dfinal, states, kept, own, lengths, reverse)
+            transposed = {key: tf.transpose(w) for key, w in own.items()}
+            das, dfirst = unroll_backward(name, dhs, dfinal, states, kept, transposed, lengths, reverse)
             met = states[0][1:] if reverse else states[0][:-1]
             dweights = CELLS[name].weights(flat(met), [flat(da) for da in das], [flat(part) for part in kept])
             return (das[0], *dfirst, *(dweights[key] for key in weights))
