@@ -171,8 +171,10 @@ class Network(nn.Module):
     def start(self, batch, state):
         """The token that is read first [B], and the state of the modules that it meets."""
         if self.model.wiring == "encoder":  # a language model: all of the prompt but its last token
-            prompt, first = batch._replace(inputs=batch.inputs[:, :-1]), joined(state, self.encoder)
-            return batch.inputs[:, -1], self.encode(prompt, first)[1] if prompt.inputs.shape[1] else first
+            prompt = batch._replace(inputs=batch.inputs[:, :-1])
+            if prompt.inputs.shape[1] == 0:
+                return batch.inputs[:, -1], joined(state, self.encoder)
+            return batch.inputs[:, -1], self.encode(prompt, joined(state, self.encoder))[1]
         if self.model.wiring == "decoder":
             first = self.first(batch.inputs)
         else:

@@ -148,17 +148,16 @@ def handed_over(final):
     return {at.replace("encoder", "decoder"): parts for at, parts in final.items()}
 
 
-def encode(params, batch, state, model, stack=stack, embedding=nn.functional.embedding):
+def encode(params, batch, state, model):
     """Every h of the encoder's top layer, and its final state."""
     tokens = model.inputs == "tokens"
-    xs = embedding(batch.inputs, params["embed"]) if tokens else batch.inputs  # [B, T, I]
-    valid = within(batch.lengths, batch.inputs)
-    return stack(params, "encoder", xs, state, valid, batch.masks, model)
+    xs = nn.functional.embedding(batch.inputs, params["embed"]) if tokens else batch.inputs  # [B, T, I]
+    return stack(params, "encoder", xs, state, within(batch.lengths, xs), batch.masks, model)
 
 
-def decode(params, tokens, state, valid, model, stack=stack, embedding=nn.functional.embedding):
+def decode(params, tokens, state, valid, model):
     """Every h of the decoder's top layer over the tokens [B, S], and its final state."""
-    xs = embedding(tokens, params["decoder.embed"])  # [B, S, E]
+    xs = nn.functional.embedding(tokens, params["decoder.embed"])  # [B, S, E]
     return stack(params, "decoder", xs, state, valid, None, model)
 
 

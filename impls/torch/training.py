@@ -67,15 +67,14 @@ def clip(grads, threshold):
         g.mul_(scale)
 
 
-def sgd(params, training, **how):
+def sgd(params, training):
     """w <- w - lr g."""
-    return torch.optim.SGD(params, lr=training.learning_rate, **how)
+    return torch.optim.SGD(params, lr=training.learning_rate)
 
 
-def adam(params, training, **how):
+def adam(params, training):
     """Kingma and Ba 2015, algorithm 1; epsilon after the bias correction, outside the root."""
-    given = {"lr": training.learning_rate, "betas": training.betas, "eps": training.epsilon}
-    return torch.optim.Adam(params, **given, **how)
+    return torch.optim.Adam(params, lr=training.learning_rate, betas=training.betas, eps=training.epsilon)
 
 
 OPTIMISERS = {"sgd": sgd, "adam": adam}

@@ -25,7 +25,7 @@ from suites.spec import Task
 from . import native, scratch, training
 from .loops import CELLS, Layer, arranged
 from .packing import Packing, whole
-from .scratch import directions, layer, weight
+from .scratch import directions, layer, weight, within
 
 # A product with so few columns costs no more than with fewer: below it a vocabulary counts as small.
 FEW = 16
@@ -159,16 +159,28 @@ def fused(W, packing, model):
     )
 
 
+# --- the model: [embedding ->] encoder [-> decoder] -> head
+
+
+def encode(params, batch, state, model):
+    """Every h of the encoder's top layer, and its final state."""
+    tokens = model.inputs == "tokens"
+    xs = embedding(batch.inputs, params["embed"]) if tokens else batch.inputs  # [B, T, I]
+    valid = within(batch.lengths, batch.inputs)
+    return stack(params, "encoder", xs, state, valid, batch.masks, model)
+
+
+def decode(params, tokens, state, valid, model):
+    """Every h of the decoder's top layer over the tokens [B, S], and its final state."""
+    return stack(params, "decoder", embedding(tokens, params["decoder.embed"]), state, valid, None, model)
+
+
 def head(params, hidden, final, model):
     """``scratch.head``; every h lies in memory as [T, B, H], and is read so."""
     if model.head == "every":
         hidden = {name: hs.transpose(0, 1) for name, hs in hidden.items()}
         return scratch.head(params, hidden, final, model).transpose(0, 1)
     return scratch.head(params, hidden, final, model)
-
-
-encode = partial(scratch.encode, stack=stack, embedding=embedding)
-decode = partial(scratch.decode, stack=stack, embedding=embedding)
 
 
 # --- decoding, token by token
@@ -253,7 +265,6 @@ class Trainer(training.Trainer):
 
     def __init__(self, task, dtype, device, net):
         super().__init__(task, dtype, device, net)
-        self._optimiser = partial(self._optimiser, fused=True)
         self._whole = nn.Parameter(torch.cat([w.detach().flatten() for w in self.params.values()]))
         for w, part in zip(self.params.values(), self._parts(self._whole.data), strict=True):
             w.data = part
@@ -261,6 +272,7 @@ class Trainer(training.Trainer):
     def load(self, params, carry=None):
         super().load(params, carry)
         self.optimiser = self._optimiser([self._whole], self.training)
+        self.optimiser.param_groups[0]["fused"] = True
 
     def _move(self, loss):
         grads = torch.autograd.grad(loss, [*self.params.values()])
