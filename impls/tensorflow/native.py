@@ -162,8 +162,9 @@ class Network(tf.Module):
     def start(self, batch, state):
         """The token that is read first [B], and the state that it meets."""
         if self.model.wiring == "encoder":  # a language model: all of the prompt but its last token
-            _, final = self.encode(batch._replace(inputs=batch.inputs[:, :-1]), state)
-            return batch.inputs[:, -1], final
+            if batch.inputs.shape[1] > 1:  # Keras' layers refuse a sequence of no steps
+                _, state = self.encode(batch._replace(inputs=batch.inputs[:, :-1]), state)
+            return batch.inputs[:, -1], state
         if self.model.wiring == "decoder":
             first = self.first(batch.inputs)
         else:
