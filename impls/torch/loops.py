@@ -27,6 +27,14 @@ class Cell:
         self.rooms = [packing.room(part) for part in first]
         self.take()
 
+    def take(self):
+        """Buffers, and views of them a step at a time."""
+        raise NotImplementedError
+
+    def forward(self, p):
+        """Every state, from ``a`` and the first."""
+        raise NotImplementedError
+
     def states(self):
         """Every h [N, H], and so on."""
         return [room[self.B :] for room in self.rooms]
@@ -221,9 +229,9 @@ class Layer(torch.autograd.Function):
         d = cell.back(dhs)
         if dfinal[0] is not None:
             d[cell.B :].index_add_(0, cell.packing.last, dfinal[0])
-        dfinal = [
+        dlast = [
             torch.zeros_like(part) if last is None else last.clone()
             for last, part in zip(dfinal, cell.first, strict=True)
         ]
-        da, recurrent, dfirst = cell.backward(d, dfinal, ctx.p)
+        da, recurrent, dfirst = cell.backward(d, dlast, ctx.p)
         return None, None, da, recurrent["W_hh"], recurrent.get("b_hn"), *dfirst

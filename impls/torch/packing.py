@@ -19,19 +19,18 @@ class Packing:
         counts = steps.bincount(minlength=T)
         starts = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
         self.sizes = counts.tolist()
-        index = {
-            "order": order,
-            "back": order.argsort(),
-            "take": order[sequences] * T + steps,  # [N], where each row is in [B * T, .]
-            "put": steps * B + order[sequences],  # [N], the same in [T * B, .]
-            "last": starts[lengths - 1] + torch.arange(B),  # [B], the row of each sequence's last step
-            # the same sequences from their ends: an order that is its own inverse
-            "reverse": starts[lengths[sequences] - 1 - steps] + sequences,
-            # where the state that each step met is in [B + N, .]: the first state, then every new one
-            "met": torch.where(steps > 0, B + starts[steps - 1] + sequences, sequences),
-        }
-        for name, value in index.items():
-            setattr(self, name, value.to(device, non_blocking=True))
+
+        def there(index):
+            return index.to(device, non_blocking=True)
+
+        self.order, self.back = there(order), there(order.argsort())
+        self.take = there(order[sequences] * T + steps)  # [N], where each row is in [B * T, .]
+        self.put = there(steps * B + order[sequences])  # [N], the same in [T * B, .]
+        self.last = there(starts[lengths - 1] + torch.arange(B))  # [B], the row of each sequence's last step
+        # the same sequences from their ends: an order that is its own inverse
+        self.reverse = there(starts[lengths[sequences] - 1 - steps] + sequences)
+        # where the state that each step met is in [B + N, .]: the first state, then every new one
+        self.met = there(torch.where(steps > 0, B + starts[steps - 1] + sequences, sequences))
 
     def pack(self, xs):
         """[N, ...] of [B, T, ...]."""

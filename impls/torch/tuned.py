@@ -136,9 +136,10 @@ def stack(params, name, xs, state, valid, masks, model):
 def packed(xs, valid):
     """The packing of a stack's inputs."""
     rows = xs.tokens if isinstance(xs, Tokens) else xs
+    B, T = rows.shape[:2]
     if valid is None:
-        return whole(*rows.shape[:2], rows.device)
-    return Packing(valid.sum(dim=1).cpu(), *rows.shape[:2], rows.device)
+        return whole(B, T, rows.device)
+    return Packing(valid.sum(dim=1).cpu(), B, T, rows.device)
 
 
 def reversed_inputs(xs, packing):
