@@ -359,7 +359,8 @@ def bridge_backward(params, inputs, dfirst):
 def start(params, batch, state, model, stack=stack):
     """The token that is read first [B], and the state that it meets."""
     if model.wiring == "encoder":  # a language model: all of the prompt but its last token
-        _, final, _ = encode(params, batch._replace(inputs=batch.inputs[:, :-1]), state, model, stack)
+        prompt = batch._replace(inputs=batch.inputs[:, :-1])
+        final = encode(params, prompt, state, model, stack)[1] if prompt.inputs.shape[1] else state
         return batch.inputs[:, -1], final
     if model.wiring == "decoder":
         first = bridge(params, batch.inputs, model)
