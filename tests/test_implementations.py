@@ -25,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
 def test_those_of_the_project() -> None:
     assert implementations.names() == ["jax", "numpy", "tensorflow", "torch"]
     assert implementations.find("numpy").variants == ["scratch", "tuned"]
-    assert implementations.find("torch").variants == ["scratch", "native"]
+    assert implementations.find("torch").variants == ["scratch", "native", "tuned"]
 
 
 def test_a_folder_elsewhere_with_relative_imports(folder: Path) -> None:
