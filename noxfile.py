@@ -36,6 +36,8 @@ ENVIRONMENTS = [group for group in PROJECT["dependency-groups"] if group not in 
 FRAMEWORKS = {"numpy": "NumPy", "torch": "PyTorch", "jax": "JAX", "tensorflow": "TensorFlow"}
 PYTHONS = SpecifierSet(PROJECT["project"]["requires-python"])
 STAMP = "unrolled-stamp.txt"
+GATE = ("-m", "pytest", "-c", "pyproject.toml", "suites/parity")
+BRIEFLY = "adding,char_lm"  # tasks of `tuned` in CI, where a compiler takes a minute for a row of a stack
 BROWSER = "tests/browser"  # a session of its own: not every machine has one
 
 # Read when the interpreter or the framework starts, so set before it does.
@@ -230,10 +232,7 @@ def report(session: nox.Session) -> None:
 def add(kind: str, framework: str, device: str) -> None:
     """Register ``<kind>-<framework>-<device>``."""
     command, doc = {
-        "parity": (
-            ("-m", "pytest", "-c", "pyproject.toml", "suites/parity"),
-            "Prove {} equal to the float64 oracle.",
-        ),
+        "parity": (GATE, "Prove {} equal to the float64 oracle."),
         "bench": (("-m", "suites.bench"), "Prove {} equal to the float64 oracle, then time it."),
         "train": (("-m", "suites.train"), "Prove {}, then train a task to its stated steps."),
     }[kind]
@@ -245,8 +244,7 @@ def add(kind: str, framework: str, device: str) -> None:
         run(session, environment, *command, *chosen, *session.posargs, needs=needs)
 
     body.__doc__ = doc.format(f"{FRAMEWORKS[framework]} on the {device.upper()}")
-    tags = ["ci"] if (kind, device) == ("parity", "cpu") else []
-    declare(name=f"{kind}-{framework}-{device}", tags=tags)(body)
+    declare(name=f"{kind}-{framework}-{device}")(body)
 
 
 for _kind in ("parity", "bench", "train"):
@@ -399,3 +397,15 @@ def lock(session: nox.Session) -> None:
             *("--output-file", f"locks/{name}.txt", *session.posargs),
             log=False,
         )
+
+
+@declare(name="parity-brief", tags=["ci"])
+def parity_brief(session: nox.Session) -> None:
+    """All four CPU gates; of JAX's and TensorFlow's tuned, which compile for long, two tasks only."""
+    for framework in FRAMEWORKS:
+        chosen = [*GATE, "--impl", framework, *session.posargs]
+        if framework in ("numpy", "torch"):
+            run(session, framework, *chosen, needs="harness" if framework == "numpy" else framework)
+        else:
+            run(session, framework, *chosen, "--variant", "scratch,native", needs=framework)
+            run(session, framework, *chosen, "--variant", "tuned", "--task", BRIEFLY, needs=framework)
