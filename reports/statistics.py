@@ -13,9 +13,10 @@ keeps stable (NEP 19): a published report comes out the same next year.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,14 +34,19 @@ Z_975 = 1.960
 
 @dataclass(frozen=True)
 class Logs:
-    """The logarithm of a positive quantity: its estimate, and RESAMPLES draws of it."""
+    """The logarithm of a positive quantity: its estimate, and RESAMPLES draws, made when asked for."""
 
     value: float
-    draws: Floats
+    draw: Callable[[], Floats]
+
+    @functools.cached_property
+    def draws(self) -> Floats:
+        """As if it had been measured again, so many times."""
+        return self.draw()
 
     def __sub__(self, other: Logs) -> Logs:
         """The ratio of two quantities measured independently."""
-        return Logs(self.value - other.value, self.draws - other.draws)
+        return Logs(self.value - other.value, lambda: self.draws - other.draws)
 
 
 @dataclass(frozen=True)
@@ -67,17 +73,26 @@ def spread(samples: Sequence[float]) -> float:
 def median(samples: Sequence[float], *names: str) -> Logs:
     """The median of the rounds of one pass (or block), with rounds resampled."""
     logs = np.log(np.asarray(samples, np.float64))
-    chosen = _choose(_generator("rounds", *names), len(logs))
-    return Logs(float(np.median(logs)), np.median(logs[chosen], axis=1))
+
+    def draw() -> Floats:
+        drawn: Floats = np.median(logs[_choose(_generator("rounds", *names), len(logs))], axis=1)
+        return drawn
+
+    return Logs(float(np.median(logs)), draw)
 
 
 def mean(units: Sequence[Logs], *names: str) -> Logs:
     """The geometric mean over blocks or passes, with these resampled too."""
-    draws = np.stack([unit.draws for unit in units])
-    chosen = _choose(_generator("units", *names), len(units))  # [RESAMPLES, n]
-    # A unit chosen twice in one resample must not bring the same draw of its rounds twice.
-    shift = (np.arange(RESAMPLES)[:, None] + np.arange(len(units)) * (RESAMPLES // len(units))) % RESAMPLES
-    return Logs(float(np.mean([unit.value for unit in units])), draws[chosen, shift].mean(axis=1))
+
+    def draw() -> Floats:
+        draws, n = np.stack([unit.draws for unit in units]), len(units)
+        chosen = _choose(_generator("units", *names), n)  # [RESAMPLES, n]
+        # A unit chosen twice in one resample must not bring the same draw of its rounds twice.
+        shift = (np.arange(RESAMPLES)[:, None] + np.arange(n) * (RESAMPLES // n)) % RESAMPLES
+        drawn: Floats = draws[chosen, shift].mean(axis=1)
+        return drawn
+
+    return Logs(float(np.mean([unit.value for unit in units])), draw)
 
 
 def estimate(passes: Sequence[Logs]) -> Estimate:

@@ -261,7 +261,7 @@ def reddened(together: int) -> int:
     rng = np.random.Generator(np.random.PCG64(1))
 
     def passes() -> list[Logs]:
-        return [Logs(value, NO_DRAWS) for value in NOISE * rng.standard_normal(3)]
+        return [Logs(value, lambda: NO_DRAWS) for value in NOISE * rng.standard_normal(3)]
 
     def slower() -> bool:
         return verdict(statistics.apart(passes(), passes(), together), 0.0) == "slower"
@@ -281,7 +281,7 @@ def test_the_interval_holds_what_it_promises() -> None:
     rng = np.random.Generator(np.random.PCG64(2))
 
     def passes(value: float) -> list[Logs]:
-        return [Logs(x, NO_DRAWS) for x in math.log(value) + NOISE * rng.standard_normal(4)]
+        return [Logs(x, lambda: NO_DRAWS) for x in math.log(value) + NOISE * rng.standard_normal(4)]
 
     found = [statistics.apart(passes(1.0), passes(1.1), 1) for _ in range(200)]
     assert sum(item.low <= 1.1 <= item.high for item in found) > 180
