@@ -38,7 +38,9 @@ def records(make: Any) -> list[Record]:
     return [
         *make.row(implementation="numpy", variant="scratch", step=6e-3),
         *make.row(implementation="torch"),
-        *make.row(implementation="jax", step=2.001e-3),
+        # as fast as torch in the mean, but not in each pass
+        make.parity(implementation="jax"),
+        *(make.bench(n, step, implementation="jax") for n, step in enumerate((1.96e-3, 2.0e-3, 2.05e-3))),
         make.parity("failed", implementation="own"),
         make.bench(implementation="own"),
         make.training(implementation="torch", size="full"),
