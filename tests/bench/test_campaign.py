@@ -242,7 +242,7 @@ def test_what_is_proven_is_what_is_timed() -> None:
     given = dict(zip([flag.removeprefix("--") for flag in asked[::2]], asked[1::2], strict=True))
     proven = selection.questions(({"impl": "numpy"} | given).get, size="tiny", dtypes=spec.DTYPES)
     _, timed = rows(options)
-    pairs = {(name, cell) for name in ("adding", "char_lm") for cell in ("lstm",)}
+    pairs = {("adding", "lstm"), ("char_lm", "lstm")}
     assert {(q.row.task, q.row.cell) for q in timed} == pairs
     assert {(q.row.task, q.row.cell) for q in proven} == pairs
 
