@@ -119,6 +119,14 @@ class Sample:
         if self.count % self.iterations == 0:
             self.wait()
 
+    def measured(self, benchmark: Any, rounds: int) -> list[float]:
+        """Seconds an iteration, of each round, by the ``benchmark`` fixture of pytest-benchmark.
+
+        After the rounds that calls once more, for a result: it would still be at work while the next is timed.
+        """
+        benchmark.pedantic(self, rounds=rounds, iterations=self.iterations, teardown=self.wait)
+        return list(benchmark.stats.stats.data)
+
     def prove_sync(self, round_s: float) -> None:
         """Raise MissingSync if the last result of a round is never there right after ``sync()``.
 

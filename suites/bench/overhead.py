@@ -25,7 +25,7 @@ from suites.bench.environments import Environment
 from suites.bench.group import Group, only
 
 BAR = 0.01
-PAIRS = 250  # rounds of each; few pairs, far apart, would differ by more than the bar on a busy machine
+PAIRS = 1000  # rounds of each: of 250 the interval was as wide as the bar on two shared cores
 OUTSIDE = 0.025  # of the interval's 5 %, on each side
 
 
@@ -67,9 +67,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def as_measured(group: Group, what: str, benchmark: Any) -> float:
     """Seconds a step of one round, measured as a sample group does."""
-    benchmark.pedantic(group.target(what), rounds=1, iterations=group.iterations[what])
-    seconds: float = benchmark.stats.stats.data[0]
-    return seconds
+    return group.target(what).measured(benchmark, rounds=1)[0]
 
 
 def bare(group: Group, what: str) -> float:

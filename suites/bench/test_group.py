@@ -24,8 +24,7 @@ def test_samples(
     iterations = group.iterations[what]
     benchmark.group = what
     benchmark.extra_info.update(group.question.row.record())
-    benchmark.pedantic(sample, rounds=ROUNDS, iterations=iterations)
-    seconds = list(benchmark.stats.stats.data)
+    seconds = sample.measured(benchmark, ROUNDS)
     if block == 0:  # how it waits does not change from block to block
         sample.prove_sync(iterations * statistics.median(seconds))
     blocks.append({"what": what, "block": block, "iterations": iterations, "seconds": seconds})

@@ -53,6 +53,26 @@ overhead.BAR = 1e9
 """
 
 
+# A result is under way from the call until someone waits, as on a GPU.
+UNDER_WAY = (
+    LENIENT
+    + """
+from suites.bench import group
+
+plain, bare, under_way = group.Sample.__init__, overhead.bare, []
+
+def planted(self, call, sync, iterations, fetch):
+    plain(self, lambda: under_way.append(call()), lambda: (sync(), under_way.clear()), iterations, fetch)
+
+def checked(group, what):
+    assert not under_way, f"{len(under_way)} result(s) under way"
+    return bare(group, what)
+
+group.Sample.__init__, overhead.bare = planted, checked
+"""
+)
+
+
 def run(folder: Path, plugin: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     (folder / "planted.py").write_text(plugin, encoding="utf-8")
     return subprocess.run(
@@ -84,6 +104,16 @@ def test_both_loops_run_the_same_work(tmp_path: Path) -> None:
     done = run(tmp_path, LENIENT, "--pairs", "12")
     assert done.returncode == 0, done.stdout + done.stderr
     assert set(medians(done.stdout)) == {"train", "infer"}
+
+
+def test_nothing_measured_is_under_way_when_the_next_begins(tmp_path: Path) -> None:
+    """pytest-benchmark calls once more after the rounds."""
+    done = run(tmp_path, UNDER_WAY, "--pairs", "12")
+    assert done.returncode == 0, done.stdout + done.stderr
+    unmended = "group.Sample.measured = lambda self, benchmark, rounds: "
+    unmended += "[benchmark.pedantic(self, rounds=rounds, iterations=self.iterations), 1.0][1:]"
+    done = run(tmp_path, UNDER_WAY + unmended, "--pairs", "12")
+    assert "1 result(s) under way" in done.stdout
 
 
 def test_too_few_pairs_show_nothing(tmp_path: Path) -> None:
