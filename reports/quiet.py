@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,8 @@ OTHERS = 0.05  # share of our cores' time that other processes took: at most 0.0
 SPREAD = 0.20  # IQR over median of the products' times, sample by sample: 0.02; 2.4
 STEAL = 0.02  # share that a hypervisor gave to others: at most 0.007 in both, so a choice
 SHORT = 12  # characters of a campaign's name
+
+AT_ITS_CAP = "power cap"  # of a GPU's reasons the one that is its normal state: shown, no disturbance
 
 STAMP = "**Not publishable: the machine was not quiet.**"
 
@@ -49,6 +52,16 @@ class State:
         known = [count for count in counts if count is not None]
         return max(known) - min(known) if known else None
 
+    @property
+    def gpus(self) -> list[dict[str, Any]]:
+        """What the driver said of the GPU, sample by sample; empty where rows ran on the CPU."""
+        return [record["body"]["gpu"] for record in self.records if "gpu" in record["body"]]
+
+    @property
+    def slowed(self) -> list[str]:
+        """What held the GPU's clocks down in any sample."""
+        return sorted({reason for gpu in self.gpus for reason in gpu["slowed"] or ()})
+
     def share(self, name: str) -> float | None:
         """Of the time between the samples: "steal" or "others"; None where the system counts none."""
         bodies = [record["body"] for record in self.records]
@@ -72,6 +85,8 @@ class State:
                 found.append(f"{text} {_percent(share)} of the cores' time")
         if self.throttled:
             found.append(f"cores were slowed for heat {self.throttled} time(s)")
+        if reasons := [reason for reason in self.slowed if reason != AT_ITS_CAP]:
+            found.append(f"the GPU was slowed: {escape(', '.join(reasons))}")
         return found
 
 
@@ -98,7 +113,8 @@ def stamp(rows: Sequence[Row]) -> str:
 
 def table_of(rows: Sequence[Row]) -> pd.DataFrame:
     """A line a campaign: verdict and numbers."""
-    return pd.DataFrame([_line(state) for state in states(rows)])
+    frame = pd.DataFrame([_line(state) for state in states(rows)])
+    return frame.fillna(NOTHING)  # the columns of a GPU, of a campaign on a CPU
 
 
 def _line(state: State) -> dict[str, str]:
@@ -116,7 +132,20 @@ def _line(state: State) -> dict[str, str]:
         "load, largest": f"{max(loads):.2f}" if loads else NOTHING,
         "MHz": f"{min(mhz):.0f} to {max(mhz):.0f}" if mhz else NOTHING,
         "throttled": NOTHING if state.throttled is None else str(state.throttled),
+        **_of_gpu(state),
     }
+
+
+def _of_gpu(state: State) -> dict[str, str]:
+    """The columns of a campaign on a GPU."""
+    if not state.gpus:
+        return {}
+    ranges = {"GPU, MHz": "sm_mhz", "GPU, °C": "temperature_c", "GPU, W": "power_w"}
+    found = {}
+    for title, name in ranges.items():
+        known = [gpu[name] for gpu in state.gpus if gpu[name] is not None]
+        found[title] = f"{min(known):.0f} to {max(known):.0f}" if known else NOTHING
+    return found | {"GPU slowed by": escape(", ".join(state.slowed)) or "nothing"}
 
 
 def _times(seconds: Sequence[float]) -> str:

@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -66,6 +66,7 @@ def test_the_sessions_are_those_of_the_design(sessions: dict[str, dict[str, Any]
     assert set(sessions) == cpu | gpu | {
         "parity-brief",
         "compare",
+        "gpu-visit",
         "report",
         "report-check",
         "calibrate",
@@ -128,6 +129,8 @@ class Recorder:
         self.fails: dict[str, Exception] = {}
         self.posargs: list[str] = []
         self.says = ""  # what a command prints
+        self.warnings: list[str] = []
+        self._runner = SimpleNamespace(global_config=SimpleNamespace(force_venv_backend=None))
 
     def run_install(self, *command: str, **_: Any) -> None:
         words = " ".join(command)
@@ -147,6 +150,12 @@ class Recorder:
 
     def log(self, _: str) -> None:
         pass
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
+    def error(self, text: str) -> None:
+        raise SystemExit(text)
 
 
 @pytest.mark.parametrize(("answer", "there"), [(None, False), ("", False), ("GPU 0: NVIDIA H200", True)])
@@ -209,6 +218,47 @@ def test_help_of_the_main_job_measures_nothing(
     monkeypatch.setattr(noxfile, "interpreter", lambda *_: "python")
     noxfile.compare(session)
     assert session.commands == ["python -m suites.bench --help"]
+
+
+@pytest.mark.parametrize(
+    ("session_of", "posargs", "module"),
+    [("compare", ["--device", "gpu"], "suites.bench"), ("gpu_visit", [], "suites.bench.visit")],
+)
+def test_on_a_gpu_the_frameworks_of_a_gpu_are_compared(
+    noxfile: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    session_of: str,
+    posargs: list[str],
+    module: str,
+) -> None:
+    """One that cannot be had is left out; what leads and writes the report runs in NumPy's environment."""
+
+    def interpreter(_: Any, name: str, needs: str) -> str:
+        if name == "jax-gpu":
+            raise noxfile.Missing("expected what it needs")
+        return f"py-{name}"
+
+    session = Recorder(tmp_path)
+    session.posargs = posargs
+    monkeypatch.setattr(noxfile, "interpreter", interpreter)
+    getattr(noxfile, session_of)(session)
+    named = "--python torch=py-torch-gpu --python tensorflow=py-tensorflow-gpu"
+    asked = " ".join([f"py-numpy -m {module} {named}", *posargs])
+    assert session.commands == [asked, "py-numpy -m reports"]
+    assert session.warnings == ["jax is left out: expected what it needs"]
+
+
+def test_without_a_gpu_nothing_is_compared_on_it(
+    noxfile: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    session = Recorder(tmp_path)
+    with pytest.raises(SystemExit, match="nothing can be compared on the GPU"):
+        noxfile.gpu_visit(session)
+    assert len(session.warnings) == 3
+    assert all("expected an NVIDIA GPU, got none (there is no nvidia-smi)" in w for w in session.warnings)
+    assert session.commands == []
 
 
 def test_a_number_is_measured_in_its_own_environment_and_judged_in_that_of_reports(

@@ -24,7 +24,7 @@ from typing import Any
 from results import store
 from results.record import Record
 from suites import recording
-from suites.bench import order, passthrough, quiet, turns
+from suites.bench import gpu, order, passthrough, quiet, turns
 from suites.bench.environments import Environment, tail
 from suites.bench.proof import FAILED, SETTINGS, proves
 from suites.bench.table import Ended, Table
@@ -122,14 +122,18 @@ class Campaign:
     def measure(self, jobs: list[Job], parts: Path) -> None:
         """Run the jobs, table by table, then the memory passes one by one."""
         progress = Progress(len(jobs))
-        watch = quiet.Watch(
-            max((environment.threads for environment in self.environments.values()), default=1)
-        )
+        threads = max((environment.threads for environment in self.environments.values()), default=1)
+        watched = self.on_gpu and gpu.answers()
+        if self.on_gpu and not watched:
+            print(f"There is no {gpu.TOOL}: nobody says whether the GPU is free, or slowed down.", flush=True)
+        watch = quiet.Watch(threads, watched)
         timed = [job for job in jobs if job.kind == "bench"]
         largest = 1 if self.on_gpu else order.LARGEST
         for jobs_of_table in order.tables(
             timed, lambda job: (job.number, order.asked(job.question.row)), largest
         ):
+            if watched:  # none of ours works now
+                gpu.check_free()
             self.at_table(jobs_of_table, parts, progress, watch)
             progress.over(len(jobs_of_table))
         if timed:

@@ -19,6 +19,10 @@ from suites.recording import ROOT
 # https://sourceware.org/glibc/manual/latest/html_node/Malloc-Tunable-Parameters.html
 KEEPS_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(2**30), "MALLOC_MMAP_THRESHOLD_": str(2**25)}
 
+# The first so that cuBLAS answers alike from run to run (https://docs.nvidia.com/cuda/cublas/#results-reproducibility),
+# the second so that a number means the same card to CUDA and to nvidia-smi (gpu.py).
+GPU = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+
 DESCRIBE_TIMEOUT_S = 300  # a framework's first import reads hundreds of megabytes from a cold disk
 
 
@@ -38,7 +42,7 @@ class Environment:
         pools = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
         fixed = {"PYTHONHASHSEED": "0", "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONUNBUFFERED": "1"}
         fixed |= {"KERAS_BACKEND": "tensorflow"}
-        gpu = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"} if self.device == "gpu" else {}
+        gpu = GPU if self.device == "gpu" else {}
         fixed |= KEEPS_MEMORY if timed else {}
         # A child is a run of its own: pytest-benchmark times nothing where it reads that it is a worker.
         inherited = {k: value for k, value in os.environ.items() if not k.startswith("PYTEST_XDIST_")}

@@ -2,7 +2,8 @@
 
 Taken by the parent before the blocks of a table and after all, while no child works. What the
 system counts (steal, the work of others) covers the time since the sample before, the groups
-included; the workload, always the same, tells what that did to the speed of now.
+included; the workload, always the same, tells what that did to the speed of now. Where rows run on
+a GPU, what its driver says of it stands beside (``gpu.py``).
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from typing import Any
 import numpy as np
 import psutil
 from threadpoolctl import threadpool_limits
+
+from suites.bench import gpu
 
 ROUNDS = 30  # of each kind: 60 ms in all on two quiet cores
 LEAST, LIMIT_S = 5, 0.5  # on busy ones a product can take 40 times as long: then fewer, but some
@@ -43,12 +46,12 @@ class Times:
 class Watch:
     """Takes one sample after the other, as the body of a record."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, on_gpu: bool = False) -> None:
         generator = np.random.Generator(np.random.PCG64(0))
         self.a, self.b = (generator.random((SIDE, SIDE)).astype(np.float32) for _ in range(2))
         self.product = np.empty((SIDE, SIDE), np.float32)
         self.source, self.target = np.ones(COPIED, np.float32), np.zeros(COPIED, np.float32)
-        self.threads = threads
+        self.threads, self.on_gpu = threads, on_gpu
         self.last: Times | None = None
 
     def sample(self) -> dict[str, Any]:
@@ -61,6 +64,7 @@ class Watch:
             "throttled": throttled(),
             **self.workload(),
         }
+        body |= {"gpu": gpu.sample()} if self.on_gpu else {}
         self.last = times()  # what the workload itself took is nobody's noise
         return body
 

@@ -105,10 +105,11 @@ class Child:
                 raise Gone(f"the parent cannot be reached: {error.strerror}") from None
             _say(self.line, token)
 
-    def take(self, block: int) -> None:
-        """Come back when it is this process's turn to run that block. Raises Gone where the parent is."""
+    def take(self, block: int) -> bool:
+        """Come back when it is this process's turn to run that block; whether another was at work before.
+        Raises Gone where the parent is."""
         if self.line is None or block == self.block:
-            return
+            return False
         settle()
         _say(self.line, WAITING)
         word, *numbers = _read(self.line, None).split()
@@ -116,6 +117,7 @@ class Child:
             raise Gone(f"expected {GO!r} of the parent, got {word!r}")
         self.turns.append([int(number) for number in numbers])
         self.block = block
+        return True
 
     def recorded(self) -> None:
         """Say that the record is written; come back when the parent hangs up: then all may end."""

@@ -39,6 +39,14 @@ def test_the_last_iteration_of_a_round_waits_and_no_other() -> None:
     assert events == ["step", "step", "step", "sync"] * 2
 
 
+def test_running_in_is_whole_rounds_that_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 0.0, groups.RUN_IN_S / 2, groups.RUN_IN_S])
+    monkeypatch.setattr(groups.time, "perf_counter", lambda: next(clock))
+    events: list[str] = []
+    Sample(lambda: events.append("step"), lambda: events.append("sync"), 3, None).run_in()
+    assert events == ["step", "step", "step", "sync"] * 2
+
+
 class Device:
     """Work that goes on after the call has returned, as on a GPU."""
 

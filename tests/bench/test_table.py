@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from results import store
+from results.errors import UserError
 from results.record import Record
 from suites import recording, selection
+from suites.bench import gpu, turns
 from suites.bench import table as tables
-from suites.bench import turns
 from suites.bench.campaign import Campaign, Job
 from suites.bench.environments import Environment
 from suites.bench.table import Ended, Seat, Table
@@ -142,6 +143,19 @@ def test_on_a_gpu_each_has_a_table_of_its_own(tmp_path: Path) -> None:
     assert [name for name, _ in itertools.groupby(names)] == [
         job.question.row.implementation for job in timed(campaign)
     ]
+
+
+def test_a_gpu_that_another_works_on_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def busy() -> None:
+        raise UserError("GPU 0: expected it for ourselves")
+
+    campaign = played(tmp_path)
+    campaign.environments["numpy"] = dataclasses.replace(HERE, device="gpu")
+    monkeypatch.setattr(gpu, "answers", lambda: True)
+    monkeypatch.setattr(gpu, "check_free", busy)
+    with pytest.raises(UserError, match="expected it for ourselves"):
+        campaign.measure(timed(campaign), tmp_path)
+    assert not (tmp_path / "log").exists()
 
 
 def test_who_ends_without_a_record_says_so(tmp_path: Path) -> None:

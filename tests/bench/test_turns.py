@@ -51,8 +51,8 @@ def test_a_child_waits_for_each_block_and_says_when_it_is_done(
 
     def work() -> None:
         for block, what in [(0, "train"), (0, "infer"), (1, "train")]:
-            one.take(block)
-            happened.append(f"{what}-{block}")
+            waited = one.take(block)
+            happened.append(f"{what}-{block}{' after others' * waited}")
         one.recorded()
         one.close()
 
@@ -62,10 +62,10 @@ def test_a_child_waits_for_each_block_and_says_when_it_is_done(
     assert happened == []
     parent.go(2, 5)
     assert parent.hear(LONG_S, alive) == turns.WAITING
-    assert happened == ["train-0", "infer-0"]
+    assert happened == ["train-0 after others", "infer-0"]
     parent.go(0, 4)
     assert parent.hear(LONG_S, alive) == turns.RECORDED
-    assert happened == ["train-0", "infer-0", "train-1"]
+    assert happened == ["train-0 after others", "infer-0", "train-1 after others"]
     with pytest.raises(Late):  # it stays until it is let go
         parent.hear(0.2, alive)
     assert thread.is_alive()
@@ -140,7 +140,7 @@ def one_free_port() -> int:
 def test_nobody_waits_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(turns.VARIABLE, raising=False)
     one = Child()
-    one.take(0)
+    assert not one.take(0)
     one.recorded()
     one.close()
     assert one.turns == []

@@ -184,6 +184,7 @@ class Maker:
         steal: float | None = 0.0,
         seconds: float | None = 5.0,
         throttled: int | None = None,
+        gpu: dict[str, Any] | None = None,
         campaign: str = "campaign",
         **what: Any,
     ) -> Record:
@@ -201,6 +202,9 @@ class Maker:
             "steal": steal,
             "others": others,
         }
+        if gpu is not None:
+            said = {"sm_mhz": 1980.0, "memory_mhz": 2619.0, "temperature_c": 41.0, "power_w": 120.0}
+            body["gpu"] = said | {"memory_used_mib": 600.0, "slowed": []} | gpu
         return self.record("quiet", "ok", "", body, **what)
 
     def training(

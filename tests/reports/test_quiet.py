@@ -45,6 +45,30 @@ def test_each_kind_of_noise_is_named(make: Any, noise: dict[str, Any], words: st
     assert state(make, samples).disturbed == [words]
 
 
+@pytest.mark.parametrize(
+    ("slowed", "words"),
+    [
+        ([], []),
+        (None, []),  # the driver does not say
+        (["power cap"], []),  # what a small card always is at
+        (["power cap", "heat (hardware)"], ["the GPU was slowed: heat (hardware)"]),
+    ],
+)
+def test_a_gpu_that_was_slowed_is_named(make: Any, slowed: list[str] | None, words: list[str]) -> None:
+    samples = [make.quiet(gpu={}), make.quiet(gpu={"slowed": slowed}), make.quiet(gpu={})]
+    assert state(make, samples).disturbed == words
+
+
+def test_a_gpu_has_columns_of_its_own(make: Any) -> None:
+    watched = [make.quiet(gpu={"temperature_c": celsius, "power_w": None}) for celsius in (41.0, 67.0)]
+    rows, _ = select([*make.row(passes=2), *watched, make.quiet(gpu={"slowed": ["power cap"]})])
+    (line,) = quiet.table_of(rows).to_dict("records")
+    said = (line["GPU, MHz"], line["GPU, °C"], line["GPU, W"], line["GPU slowed by"])
+    assert said == ("1980 to 1980", "41 to 67", "120 to 120", "power cap")
+    rows, _ = select([*make.row(passes=2), make.quiet()])
+    assert not any("GPU" in column for column in quiet.table_of(rows).columns)
+
+
 def test_shares_count_by_the_time_they_lasted(make: Any) -> None:
     """A busy second in a long campaign is none; a busy hour in a few samples is one."""
     long, short = {"seconds": 99.0}, {"seconds": 1.0}

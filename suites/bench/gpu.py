@@ -1,0 +1,109 @@
+"""What the driver says of the GPU: who else works on it, how fast and how warm it runs, what slows it.
+
+Asked of ``nvidia-smi``, which every driver brings: the process that watches holds no framework. The GPU is
+the one that a framework takes: the first that ``CUDA_VISIBLE_DEVICES`` names, numbered as nvidia-smi numbers
+them (``CUDA_DEVICE_ORDER``, which ``environments.py`` sets). Fields: ``nvidia-smi --help-query-gpu``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+
+from results.errors import UserError
+
+TOOL = "nvidia-smi"
+ANSWER_S = 20.0  # it answers within seconds; a hung driver must not hang us
+UNREAD = ("[N/A]", "N/A", "[Not Supported]", "[Unknown Error]")
+
+NUMBERS = {  # of a sample: what nvidia-smi calls it, without units
+    "sm_mhz": "clocks.sm",
+    "memory_mhz": "clocks.mem",
+    "temperature_c": "temperature.gpu",
+    "power_w": "power.draw",
+    "memory_used_mib": "memory.used",
+}
+REASONS = ("clocks_event_reasons.active", "clocks_throttle_reasons.active")  # its name now, and formerly
+
+# Bits of the reasons, of nvml.h's nvmlClocksEventReason*. That it idles (1), or that its owner chose a lower
+# clock (2, 16, 256), slows nobody unforeseen.
+SLOWED = {
+    0x04: "power cap",
+    0x08: "hardware slowdown",
+    0x20: "heat (driver)",
+    0x40: "heat (hardware)",
+    0x80: "power brake",
+}
+
+# A GPU at rest holds this much for the driver and its firmware; a context of CUDA alone takes some 500 MiB.
+AT_REST_MIB = 1024
+
+
+def answers() -> bool:
+    """Whether there is somebody to ask: not of a GPU that is none of NVIDIA's."""
+    return shutil.which(TOOL) is not None
+
+
+def chosen() -> str:
+    """What nvidia-smi is to call the GPU that a framework takes first."""
+    return os.environ.get("CUDA_VISIBLE_DEVICES", "").partition(",")[0].strip() or "0"
+
+
+def sample() -> dict[str, float | list[str] | None]:
+    """Clocks, temperature, power, memory in use, and ``slowed``: what holds the clocks down now.
+
+    None is what this driver does not say. Raises UserError where there is no driver.
+    """
+    for reasons in REASONS:
+        fields = [*NUMBERS.values(), reasons]
+        answer = ask(f"--query-gpu={','.join(fields)}")
+        if answer is not None:
+            break
+    else:
+        raise UserError(missing())
+    *numbers, mask = [part.strip() for part in answer.splitlines()[0].split(",")]
+    found: dict[str, float | list[str] | None] = {
+        name: None if text in UNREAD else float(text) for name, text in zip(NUMBERS, numbers, strict=True)
+    }
+    found["slowed"] = (
+        None if mask in UNREAD else [text for bit, text in SLOWED.items() if int(mask, 16) & bit]
+    )
+    return found
+
+
+def check_free() -> None:
+    """Raise UserError where another process works on the GPU: times would be of both.
+
+    To be called while no process of ours does. A container may not see who it is, but sees the memory taken.
+    """
+    listed = ask("--query-compute-apps=pid,process_name,used_memory")
+    if listed is None:
+        raise UserError(missing())
+    taken = sample()["memory_used_mib"]
+    who = "; ".join(f"process {line}" for line in listed.splitlines() if line.strip())
+    if not who and isinstance(taken, float) and taken > AT_REST_MIB:
+        who = f"{taken:.0f} MiB in use by processes that cannot be seen from here"
+    if who:
+        raise UserError(
+            f"GPU {chosen()}: expected it for ourselves, got {who}. Times would be of both: wait until it is "
+            "free, or choose another card by CUDA_VISIBLE_DEVICES (nvidia-smi lists them)."
+        )
+
+
+def missing() -> str:
+    """What to do where nvidia-smi does not answer."""
+    return (
+        f"GPU {chosen()}: expected {TOOL} to answer, got nothing. Without it nobody can say whether the GPU "
+        f"is free or slowed down: run `{TOOL}` to see why, or time the CPU (--device cpu)."
+    )
+
+
+def ask(query: str) -> str | None:
+    """What nvidia-smi says of the chosen GPU, as lines; None where it is absent, fails or hangs."""
+    command = [TOOL, f"--id={chosen()}", query, "--format=csv,noheader,nounits"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_S, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

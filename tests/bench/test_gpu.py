@@ -1,0 +1,119 @@
+"""What the driver says, from an nvidia-smi of our own: the lines are of the real one's form."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from results.errors import UserError
+from suites.bench import gpu
+from suites.bench.quiet import Watch
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="the stand-in is a shell script")
+
+QUIET = "1980, 2619, 31, 76.44, 4, 0x0000000000000001"
+HOT = "1155, 2619, 88, 640.10, 4, 0x0000000000000064"
+
+SCRIPT = """#!{python}
+import sys
+asked = " ".join(sys.argv[1:])
+assert "--id={card} " in asked + " ", asked
+assert asked.endswith("--format=csv,noheader,nounits"), asked
+if "--query-compute-apps" in asked:
+    print({apps!r}, end="")
+elif {refuses!r} in asked:
+    sys.exit("Field is not a valid field to query.")
+else:
+    print({line!r})
+"""
+
+
+@pytest.fixture
+def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Driver:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    return Driver(tmp_path / "nvidia-smi")
+
+
+class Driver:
+    """Writes the stand-in."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def says(self, line: str, apps: str = "", card: str = "0", refuses: str = "no such field") -> None:
+        """From now on, of this card alone."""
+        text = SCRIPT.format(python=sys.executable, line=line, apps=apps, card=card, refuses=refuses)
+        self.path.write_text(text, encoding="utf-8")
+        self.path.chmod(0o755)
+
+
+def test_a_sample_is_read(driver: Driver) -> None:
+    driver.says(QUIET)
+    assert gpu.sample() == {
+        "sm_mhz": 1980,
+        "memory_mhz": 2619,
+        "temperature_c": 31,
+        "power_w": 76.44,
+        "memory_used_mib": 4,
+        "slowed": [],
+    }
+
+
+def test_what_slows_the_clocks_is_named(driver: Driver) -> None:
+    driver.says(HOT)
+    assert gpu.sample()["slowed"] == ["power cap", "heat (driver)", "heat (hardware)"]
+
+
+def test_an_older_driver_is_asked_by_the_older_name(driver: Driver) -> None:
+    driver.says(HOT, refuses="clocks_event_reasons")
+    assert gpu.sample()["temperature_c"] == 88
+
+
+def test_what_a_driver_does_not_say_is_unknown(driver: Driver) -> None:
+    driver.says("1980, [N/A], 31, [Not Supported], 4, [N/A]")
+    found = gpu.sample()
+    assert (found["memory_mhz"], found["power_w"], found["slowed"]) == (None, None, None)
+
+
+@pytest.mark.parametrize(("visible", "card"), [("1", "1"), ("GPU-5a, 0", "GPU-5a"), ("", "0")])
+def test_the_card_is_the_one_that_a_framework_takes(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch, visible: str, card: str
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    driver.says(QUIET, card=card)
+    assert gpu.sample()["sm_mhz"] == 1980
+
+
+def test_a_free_card_is_taken(driver: Driver) -> None:
+    driver.says(QUIET)
+    gpu.check_free()
+
+
+def test_a_card_at_work_for_another_is_refused(driver: Driver) -> None:
+    driver.says(QUIET, apps="4711, python, 3210\n")
+    with pytest.raises(UserError, match=r"got process 4711, python, 3210\. .*CUDA_VISIBLE_DEVICES"):
+        gpu.check_free()
+
+
+def test_memory_taken_by_somebody_unseen_is_refused(driver: Driver) -> None:
+    """In a container nvidia-smi lists no process of another."""
+    driver.says("1980, 2619, 31, 76.44, 40960, 0x0000000000000000")
+    with pytest.raises(UserError, match="got 40960 MiB in use by processes that cannot be seen"):
+        gpu.check_free()
+
+
+@pytest.mark.parametrize("ask", [gpu.sample, gpu.check_free])
+def test_without_a_driver_it_says_what_to_do(driver: Driver, ask: object) -> None:
+    assert callable(ask)
+    with pytest.raises(UserError, match=r"expected nvidia-smi to answer, got nothing.*--device cpu"):
+        ask()
+
+
+def test_the_watch_asks_only_where_rows_run_on_a_gpu(driver: Driver) -> None:
+    driver.says(QUIET)
+    assert "gpu" not in Watch(threads=1).sample()
+    assert Watch(threads=1, on_gpu=True).sample()["gpu"]["temperature_c"] == 31
