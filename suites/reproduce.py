@@ -80,7 +80,7 @@ def reproduce(options: argparse.Namespace, found: Found) -> int:
         options.impl or question.folder.name,
         sys.executable,
         question.row.device,
-        int(threads) if threads.isdigit() else recording.usable_cores(),
+        int(threads) if threads.isdecimal() else recording.usable_cores(),
     )
     code = {"parity": prove, "memory": weigh, "training": train}.get(record["kind"], time)(
         options, found, environment

@@ -155,6 +155,6 @@ def _several(
 def _integer(what: str, text: str | None, default: int | None) -> int | None:
     if text is None:
         return default
-    if not text.isdigit():
+    if not text.isdecimal():
         raise UserError(f"--{what}: expected a whole number, got {text!r}.")
     return int(text)

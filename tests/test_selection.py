@@ -48,6 +48,7 @@ def test_data_alone_selects_the_tasks_that_have_it() -> None:
         ({"impl": "numpy", "device": "gpuu"}, "Did you mean 'gpu'"),
         ({"impl": "numpy", "seed": "-1"}, "--seed"),
         ({"impl": "numpy", "batch": "many"}, "--batch: expected a whole number, got 'many'"),
+        ({"impl": "numpy", "seed": "2²"}, "--seed: expected a whole number, got '2²'"),
         ({"impl": "numpy", "task": "adding", "batch": "0"}, "--batch: expected an integer of at least 1"),
         ({"impl": "numpy", "task": "adding", "hidden": "65537"}, "--hidden: .* at most 65536"),
         ({"impl": "numpy", "data": "shakespeare"}, "Did you mean 'tinyshakespeare'"),

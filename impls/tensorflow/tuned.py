@@ -179,18 +179,18 @@ def arranged(p, cell):
     return made
 
 
-# --- the recurrence over time; beyond ``lengths`` [B], where there are any, a state stays as it is
+# --- the recurrence over time; beyond ``lengths`` [B], where there are any, a state stays as it is. The loops take
+#     all T steps: for as many as the longest sequence has, XLA would compile anew for each other number.
 
 
 @tf.function(jit_compile=True)
 def unroll(name, a, state, p, lengths, reverse, keep):
     """Every state [T + 1, B, H] with the first among them, the final one, what each step kept [T, B, .]."""
     cell, (T, B, _), H = CELLS[name], a.shape, state[0].shape[1]
-    steps = longest(lengths, T)
-    states, start = arrays(a.dtype, T + 1, B, [H for _ in state]), steps if reverse else 0
+    states, start = arrays(a.dtype, T + 1, B, [H for _ in state]), T if reverse else 0
     states = tuple(array.write(start, part) for array, part in zip(states, state, strict=True))
     kept = arrays(a.dtype, T, B, [width * H for width in cell.kept] if keep else [])
-    for t in tf.range(steps - 1, -1, -1) if reverse else tf.range(steps):
+    for t in tf.range(T - 1, -1, -1) if reverse else tf.range(T):
         state, cache = step(cell, a[t], state, p, within(lengths, t))
         at = t if reverse else t + 1
         states = tuple(array.write(at, part) for array, part in zip(states, state, strict=True))
@@ -210,9 +210,8 @@ def step(cell, a, state, p, valid):
 def unroll_backward(name, dhs, dstate, states, kept, p, lengths, reverse):
     """The gradients of a [T, B, G*H] and of what is like it, and of the first state; p is transposed."""
     cell, (T, B, H) = CELLS[name], dhs.shape
-    steps = longest(lengths, T)
     das = arrays(dhs.dtype, T, B, [width * H for width in cell.das])
-    for t in tf.range(steps) if reverse else tf.range(steps - 1, -1, -1):
+    for t in tf.range(T) if reverse else tf.range(T - 1, -1, -1):
         first, second = tuple(part[t] for part in states), tuple(part[t + 1] for part in states)
         around = (second, first) if reverse else (first, second)
         cache = tuple(part[t] for part in kept)
@@ -229,11 +228,6 @@ def step_backward(cell, dh, dstate, around, kept, p, valid):
     dnew = tuple(tf.where(valid, part, 0) for part in dnew)
     dold, das = cell.backward(dnew, *around, kept, p)
     return tuple(tf.where(valid, part, past) for part, past in zip(dold, dstate, strict=True)), das
-
-
-def longest(lengths, T):
-    """How many steps there are to take."""
-    return T if lengths is None else tf.cast(tf.reduce_max(lengths), tf.int32)
 
 
 def within(lengths, t):

@@ -106,7 +106,7 @@ def centre_of(text: str) -> dict[str, int]:
 
 def whole(where: str, text: str) -> int:
     """A whole number; how large it may be is the spec's to say. Raises UserError."""
-    if not (text.isascii() and text.isdigit()):
+    if not text.isdecimal():
         raise UserError(f"{where}: expected whole numbers, got {text!r}.")
     return int(text)
 

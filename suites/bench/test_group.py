@@ -13,7 +13,7 @@ from typing import Any
 from suites.bench.group import Group
 from suites.bench.turns import Child
 
-ROUNDS = 5  # samples of a block
+ROUNDS = 4  # samples of a block: those of one turn are alike, so more of them would tell little more
 
 
 def test_samples(

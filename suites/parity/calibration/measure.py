@@ -166,7 +166,7 @@ def parsed_seeds(text: str) -> list[int]:
     for part in text.split(","):
         first, dash, last = part.partition("-")
         last = last if dash else first
-        if not first.isdigit() or not last.isdigit() or int(last) < int(first):
+        if not first.isdecimal() or not last.isdecimal() or int(last) < int(first):
             raise UserError(f"--seeds: expected numbers and ranges such as 1-20 or 3,7, got {text!r}.")
         found += range(int(first), int(last) + 1)
     return list(dict.fromkeys(found))
