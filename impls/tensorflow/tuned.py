@@ -179,8 +179,8 @@ def arranged(p, cell):
     return made
 
 
-# --- the recurrence over time; beyond ``lengths`` [B], where there are any, a state stays as it is. The loops take
-#     all T steps: for as many as the longest sequence has, XLA would compile anew for each other number.
+# --- the recurrence over time; beyond ``lengths`` [B], where there are any, a state stays as it is. The loops
+#     take all T steps: for as many as the longest sequence has, XLA would compile anew for each other number.
 
 
 @tf.function(jit_compile=True)
