@@ -324,7 +324,7 @@ def diagnose(session: nox.Session) -> None:
         run_of(session, "suites.diagnostics", *session.posargs)
         return
     failures = []
-    for framework, python in all_pythons(session).items():
+    for framework, python in all_pythons(session, option(session, "--device") or "cpu").items():
         try:
             launch(session, python, "-m", "suites.diagnostics", "--impl", framework, *session.posargs)
         except CommandFailed as failed:
@@ -336,9 +336,11 @@ def diagnose(session: nox.Session) -> None:
 
 
 def run_of(session: nox.Session, module: str, *arguments: str) -> None:
-    """Run the module in the environment of the framework that ``--impl`` names, else in NumPy's."""
+    """Run the module in the environment that ``--impl`` and ``--device`` name, else in NumPy's."""
     impl = option(session, "--impl")
     name = impl if impl in FRAMEWORKS else "numpy"
+    if option(session, "--device") == "gpu" and name in ON_GPU:
+        name += "-gpu"
     run(session, name, "-m", module, *arguments, needs="harness" if name == "numpy" else name)
 
 

@@ -30,7 +30,7 @@ from results.record import Record, canonical
 from results.store import age
 
 WORKS = ("train", "infer", "decode")
-PASSES = 3  # of a comparison by default (suites/bench)
+PASSES = 10  # of a comparison of five rows by default (suites/bench)
 PLANTED = "slowed_by"  # in a record's path: the share that suites/bench/trials planted
 JUDGED = 0.05  # the slow-down that must be found
 FOUND_AT_LEAST = 0.9

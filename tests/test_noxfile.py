@@ -249,6 +249,30 @@ def test_on_a_gpu_the_frameworks_of_a_gpu_are_compared(
     assert session.warnings == ["jax is left out: expected what it needs"]
 
 
+@pytest.mark.parametrize(
+    ("posargs", "environment"),
+    [
+        ([], "numpy"),
+        (["--impl", "torch"], "torch"),
+        (["--impl", "torch", "--device", "gpu"], "torch-gpu"),
+        (["--impl", "numpy", "--device", "gpu"], "numpy"),  # which says that it has none
+        (["--impl", "../layer"], "numpy"),
+    ],
+)
+def test_what_is_measured_runs_where_its_framework_is(
+    noxfile: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    posargs: list[str],
+    environment: str,
+) -> None:
+    session = Recorder(tmp_path)
+    session.posargs = posargs
+    monkeypatch.setattr(noxfile, "interpreter", lambda _, name, needs: f"py-{name}")
+    noxfile.overhead(session)
+    assert session.commands == [" ".join([f"py-{environment} -m suites.bench.overhead", *posargs])]
+
+
 def test_without_a_gpu_nothing_is_compared_on_it(
     noxfile: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -34,7 +34,9 @@ EPILOG = (
     "--full takes them all. Every --benchmark-* option of pytest-benchmark is handed on to the sample groups "
     "(suites/bench/passthrough.py)."
 )
-PASSES = 3  # two leave an interval so wide that little is separable (reports/statistics.py)
+PASSES = 3, 10  # at least, at most; two leave an interval so wide that little is separable
+BLOCKS = 5, 20
+GROUPS, TURNS = 60, 110  # rows x passes, rows x blocks of a pass, that are aimed at
 TIMEOUT_S = 600
 GATE_SIZE = "tiny"
 SIZED = ("size", "length", "batch", "hidden")  # options that the gate leaves aside: a proof has its own size
@@ -75,10 +77,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         help="where an implementation runs",
     )
     add("--records", type=Path, default=recording.ROOT / "results" / "records", help="folder of records")
-    add("--passes", type=positive, default=PASSES, help="passes over all rows")
-    add(
-        "--blocks", type=positive, default=5, help="blocks of a group, in turn with those it is compared with"
-    )
+    between = "{} to {} by default, more of fewer rows".format
+    add("--passes", type=positive, help=f"passes over all rows; {between(*PASSES)}")
+    blocks = "blocks of a group, in turn with those it is compared with"
+    add("--blocks", type=positive, help=f"{blocks}; {between(*BLOCKS)}")
     add("--threads", type=positive, default=recording.usable_cores(), help="threads that a row may use")
     add("--timeout", type=positive, default=TIMEOUT_S, help="seconds that a group may work")
     add("--full", action="store_true", help="every task and cell that no option selects from")
@@ -131,12 +133,21 @@ def prove_and_time(
     questions = [question for question in questions if question.folder.name in origins]
     if not questions:
         raise UserError("nothing can run here. " + " ".join(unable))
-    budget = (options.passes, options.blocks, options.timeout)
-    campaign = Campaign(options.records, environments, origins, questions, *budget, handed_on)
+    passes, blocks = budget(len(questions))
+    passes, blocks = options.passes or passes, options.blocks or blocks
+    print(f"{len(questions)} row(s), {passes} passes of {blocks} blocks (--passes, --blocks)", flush=True)
+    spent = (passes, blocks, options.timeout)
+    campaign = Campaign(options.records, environments, origins, questions, *spent, handed_on)
     gate = {name: proof(options, campaign, name) for name in origins}
     if not options.parity_only:
         campaign.run()
     return summary(gate, unable, campaign)
+
+
+def budget(rows: int) -> tuple[int, int]:
+    """How many passes and blocks, where it is not said: of fewer rows more, and narrower intervals."""
+    passes, blocks = max(PASSES[0], GROUPS // rows), max(BLOCKS[0], TURNS // rows)
+    return min(PASSES[1], passes), min(BLOCKS[1], blocks)
 
 
 def narrowed(options: argparse.Namespace) -> argparse.Namespace:

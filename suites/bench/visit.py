@@ -26,7 +26,7 @@ MINUTES = 10
 LEAST_S = 30.0  # in less no row is proven and timed: a framework's import and a first step take that long
 END_S = 15.0  # that an interrupted stop may take to write the record it is at
 FRAMEWORKS = ("torch", "jax", "tensorflow")  # what users type most comes first
-ONE_PASS = ("--passes", "1")
+ONE_PASS = ("--passes", "1", "--blocks", "3")
 EVERY = ("--passes", "2", "--blocks", "3")
 
 # Question by question: who is asked, and what. The float32 of all of them is strict: TF32 is off.

@@ -19,7 +19,7 @@ from results import store
 from results.errors import UserError
 from results.record import Record
 from suites import selection, spec
-from suites.bench.__main__ import gate_options, main, narrowed, parse, rows
+from suites.bench.__main__ import budget, gate_options, main, narrowed, parse, rows
 from suites.bench.environments import Environment
 from suites.implementations import IMPLS
 from suites.recording import ROOT
@@ -234,6 +234,25 @@ def test_a_run_takes_the_default_choice(
     monkeypatch.setattr(suites.bench.__main__, "rows", enough)
     assert main(["--impl", "numpy", *more]) == 2
     assert seen == [task]
+
+
+@pytest.mark.parametrize(
+    ("rows", "passes", "blocks"), [(1, 10, 20), (5, 10, 20), (11, 5, 10), (22, 3, 5), (286, 3, 5)]
+)
+def test_fewer_rows_take_more_passes_and_blocks(rows: int, passes: int, blocks: int) -> None:
+    assert budget(rows) == (passes, blocks)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [((), "1 row(s), 10 passes of 20 blocks"), (("--passes", "2"), "1 row(s), 2 passes of 20")],
+)
+def test_the_budget_is_told_and_may_be_chosen(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], given: tuple[str, ...], words: str
+) -> None:
+    asked = ["--impl", "numpy", "--variant", "scratch", "--task", "adding", "--cell", "rnn", "--parity-only"]
+    assert main([*asked, "--dtype", "float32", "--records", str(tmp_path), *given]) == 0
+    assert words in capfd.readouterr().out
 
 
 def test_what_is_proven_is_what_is_timed() -> None:

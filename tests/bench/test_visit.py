@@ -118,7 +118,7 @@ def test_a_rehearsal_leaves_records(
     """NumPy stands for a framework: proven, timed, its memory measured."""
     monkeypatch.setattr(visit, "FRAMEWORKS", ("numpy",))
     asked = ("--task", "adding", "--cell", "rnn", "--variant", "scratch", "--size", "tiny")
-    monkeypatch.setattr(visit, "QUESTIONS", ((("numpy",), (*asked, *visit.ONE_PASS, "--blocks", "1")),))
+    monkeypatch.setattr(visit, "QUESTIONS", ((("numpy",), (*asked, *visit.ONE_PASS)),))
     where = ["--device", "cpu", "--records", str(tmp_path / "r"), "--python", f"numpy={sys.executable}"]
     assert visit.main(where) == 0
     assert "done       numpy: --task adding" in capfd.readouterr().out

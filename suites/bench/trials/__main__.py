@@ -49,7 +49,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--cell", default="lstm", help="lstm by default")
     for name in HANDED_ON[2:]:
         add(f"--{name}", help="as for a comparison")
-    add("--passes", type=bench.positive, default=bench.PASSES, help="passes of a repeat")
+    passes, _ = bench.budget(len(SHARES))
+    add("--passes", type=bench.positive, default=passes, help="passes of a repeat")
     add("--repeats", type=bench.positive, default=REPEATS, help=f"{REPEATS} by default")
     add("--work", type=Path, help="folder of the planted rows and their records")
     options = bench.parsed(parser, arguments)
