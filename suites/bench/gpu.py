@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 
 from results.errors import UserError
 
@@ -36,8 +37,8 @@ SLOWED = {
     0x80: "power brake",
 }
 
-# A GPU at rest holds this much for the driver and its firmware; a context of CUDA alone takes some 500 MiB.
-AT_REST_MIB = 1024
+BUSY_PERCENT = 10  # of the last second in which a kernel ran: a desktop that is only shown takes a few
+LEAVES_S, LOOK_S = 10.0, 0.5  # that a process of ours which has ended may still be listed; how often to look
 
 
 def answers() -> bool:
@@ -75,20 +76,31 @@ def sample() -> dict[str, float | list[str] | None]:
 def check_free() -> None:
     """Raise UserError where another process works on the GPU: times would be of both.
 
-    To be called while no process of ours does. A container may not see who it is, but sees the memory taken.
+    To be called while no process of ours does.
     """
-    listed = ask("--query-compute-apps=pid,process_name,used_memory")
-    if listed is None:
+    until = time.monotonic() + LEAVES_S
+    while who := others():
+        if time.monotonic() > until:
+            raise UserError(
+                f"GPU {chosen()}: expected it for ourselves, got {who}. Times would be of both: wait until "
+                "it is free, or choose another card by CUDA_VISIBLE_DEVICES (nvidia-smi lists them)."
+            )
+        time.sleep(LOOK_S)
+
+
+def others() -> str:
+    """Who works on the GPU; nothing where nobody does. A container may not see who, but that it is busy."""
+    listed, busy = (
+        ask("--query-compute-apps=pid,process_name,used_memory"),
+        ask("--query-gpu=utilization.gpu"),
+    )
+    if listed is None or busy is None:
         raise UserError(missing())
-    taken = sample()["memory_used_mib"]
-    who = "; ".join(f"process {line}" for line in listed.splitlines() if line.strip())
-    if not who and isinstance(taken, float) and taken > AT_REST_MIB:
-        who = f"{taken:.0f} MiB in use by processes that cannot be seen from here"
-    if who:
-        raise UserError(
-            f"GPU {chosen()}: expected it for ourselves, got {who}. Times would be of both: wait until it is "
-            "free, or choose another card by CUDA_VISIBLE_DEVICES (nvidia-smi lists them)."
-        )
+    if listed:
+        return "; ".join(f"process {line}" for line in listed.splitlines())
+    if busy not in UNREAD and float(busy) > BUSY_PERCENT:
+        return f"kernels in {busy} % of the last second, of a process that cannot be seen from here"
+    return ""
 
 
 def missing() -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -24,6 +26,8 @@ assert "--id={card} " in asked + " ", asked
 assert asked.endswith("--format=csv,noheader,nounits"), asked
 if "--query-compute-apps" in asked:
     print({apps!r}, end="")
+elif "utilization.gpu" in asked:
+    print({busy!r})
 elif {refuses!r} in asked:
     sys.exit("Field is not a valid field to query.")
 else:
@@ -44,9 +48,10 @@ class Driver:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def says(self, line: str, apps: str = "", card: str = "0", refuses: str = "no such field") -> None:
+    def says(self, line: str, **said: str) -> None:
         """From now on, of this card alone."""
-        text = SCRIPT.format(python=sys.executable, line=line, apps=apps, card=card, refuses=refuses)
+        usual = {"apps": "", "card": "0", "refuses": "no such field", "busy": "0"}
+        text = SCRIPT.format(python=sys.executable, line=line, **usual | said)
         self.path.write_text(text, encoding="utf-8")
         self.path.chmod(0o755)
 
@@ -88,22 +93,43 @@ def test_the_card_is_the_one_that_a_framework_takes(
     assert gpu.sample()["sm_mhz"] == 1980
 
 
-def test_a_free_card_is_taken(driver: Driver) -> None:
-    driver.says(QUIET)
+@pytest.mark.parametrize("busy", ["3", "[N/A]"])
+def test_a_free_card_is_taken(driver: Driver, busy: str) -> None:
+    driver.says(QUIET, busy=busy)
     gpu.check_free()
 
 
-def test_a_card_at_work_for_another_is_refused(driver: Driver) -> None:
-    driver.says(QUIET, apps="4711, python, 3210\n")
-    with pytest.raises(UserError, match=r"got process 4711, python, 3210\. .*CUDA_VISIBLE_DEVICES"):
-        gpu.check_free()
-
-
-def test_memory_taken_by_somebody_unseen_is_refused(driver: Driver) -> None:
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"apps": "4711, python, 3210\n"}, r"got process 4711, python, 3210\. .*CUDA_VISIBLE_DEVICES"),
+        ({"busy": "97"}, r"got kernels in 97 % of the last second, of a process that cannot be seen"),
+    ],
+)
+def test_a_card_at_work_for_another_is_refused(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch, said: dict[str, str], words: str
+) -> None:
     """In a container nvidia-smi lists no process of another."""
-    driver.says("1980, 2619, 31, 76.44, 40960, 0x0000000000000000")
-    with pytest.raises(UserError, match="got 40960 MiB in use by processes that cannot be seen"):
+    monkeypatch.setattr(gpu, "LEAVES_S", 0.0)
+    driver.says(QUIET, **said)
+    with pytest.raises(UserError, match=words):
         gpu.check_free()
+
+
+def test_a_process_of_ours_is_given_the_time_to_leave(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        looks.append(seconds)
+        driver.says(QUIET)
+
+    clock = SimpleNamespace(monotonic=time.monotonic, sleep=sleep)  # not that of subprocess
+    monkeypatch.setattr(gpu, "time", clock)
+    driver.says(QUIET, apps="4711, python, 3210\n")
+    gpu.check_free()
+    assert looks == [gpu.LOOK_S]
 
 
 @pytest.mark.parametrize("ask", [gpu.sample, gpu.check_free])
