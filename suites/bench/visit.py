@@ -25,6 +25,8 @@ from suites.bench.environments import interpreters
 MINUTES = 10
 LEAST_S = 30.0  # in less no row is proven and timed: a framework's import and a first step take that long
 END_S = 15.0  # that an interrupted stop may take to write the record it is at
+UNABLE = "cannot run"  # here, so nothing else is asked of that framework
+CAME_TO = {0: "done", 2: UNABLE}  # by the exit code of suites.bench
 FRAMEWORKS = ("torch", "jax", "tensorflow")  # what users type most comes first
 ONE_PASS = ("--passes", "1", "--blocks", "3")
 EVERY = ("--passes", "2", "--blocks", "3")
@@ -91,13 +93,16 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def go(options: argparse.Namespace) -> int:
     """Make the stops while there is time; the exit code. Raises UserError where nobody can be asked."""
-    route = list(stops(options))
     until = time.monotonic() + 60 * options.minutes
-    came_to = [made(stop.command(options), str(stop), lambda: until - time.monotonic()) for stop in route]
-    for stop, end in zip(route, came_to, strict=True):
-        print(f"{end:<10} {stop}")
+    came_to: dict[Stop, str] = {}
+    for stop in stops(options):
+        unable = any(came_to[other] == UNABLE for other in came_to if other.impl == stop.impl)
+        come = UNABLE if unable else made(stop.command(options), str(stop), lambda: until - time.monotonic())
+        came_to[stop] = come
+    for stop, come in came_to.items():
+        print(f"{come:<12} {stop}")
     print(f"Records are in {options.records}; the same command goes on with what is not done.")
-    return 0 if set(came_to) == {"done"} else 1
+    return 0 if set(came_to.values()) == {"done"} else 1
 
 
 def stops(options: argparse.Namespace) -> Iterator[Stop]:
@@ -123,13 +128,13 @@ def holds(impl: str, python: str) -> bool:
 
 
 def made(command: list[str], about: str, left: Callable[[], float]) -> str:
-    """Run one stop within the seconds that are left: "done", "failed", "cut off" or "not begun"."""
+    """Run one stop within the seconds that are left: "done", "failed", UNABLE, "cut off" or "not begun"."""
     if left() < LEAST_S:
         return "not begun"
     print(f"\n== {about}  ({left() / 60:.1f} minutes left)", flush=True)
     process = subprocess.Popen(command, cwd=recording.ROOT)
     try:
-        return "done" if process.wait(left()) == 0 else "failed"
+        return CAME_TO.get(process.wait(left()), "failed")
     except subprocess.TimeoutExpired:
         return "cut off"
     finally:

@@ -67,6 +67,23 @@ def python(code: str) -> list[str]:
 def test_a_stop_that_fails_does_not_end_the_visit() -> None:
     assert visit.made(python("raise SystemExit(1)"), "it", lambda: 60.0) == "failed"
     assert visit.made(python("pass"), "it", lambda: 60.0) == "done"
+    assert visit.made(python("raise SystemExit(2)"), "it", lambda: 60.0) == visit.UNABLE
+
+
+def test_who_cannot_run_is_asked_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[str] = []
+
+    def made(command: list[str], about: str, left: object) -> str:
+        asked.append(about.partition(":")[0])
+        return visit.UNABLE if about.startswith("torch") else "done"
+
+    monkeypatch.setattr(visit, "made", made)
+    assert visit.main([]) == 1
+    assert asked.count("torch") == 1
+    assert asked.count("jax") == asked.count("tensorflow") == 2
+    assert capsys.readouterr().out.count("cannot run   torch") == len(route(*HERE)) > 1
 
 
 def test_what_no_time_is_left_for_is_not_begun() -> None:
@@ -121,7 +138,7 @@ def test_a_rehearsal_leaves_records(
     monkeypatch.setattr(visit, "QUESTIONS", ((("numpy",), (*asked, *visit.ONE_PASS)),))
     where = ["--device", "cpu", "--records", str(tmp_path / "r"), "--python", f"numpy={sys.executable}"]
     assert visit.main(where) == 0
-    assert "done       numpy: --task adding" in capfd.readouterr().out
+    assert "done         numpy: --task adding" in capfd.readouterr().out
     records, _ = store.read_all(tmp_path / "r")
     assert {record["kind"] for record in records} == {"parity", "bench", "quiet", "memory"}
     with pytest.raises(UserError, match=r"unknown option '--minits'. Did you mean --minutes"):
