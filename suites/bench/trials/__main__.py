@@ -1,9 +1,9 @@
 """Measure the measuring: ``python -m suites.bench.trials`` (first half of ``nox -s trials``).
 
-One row under five names: ``a`` and ``b`` are the same, the others are slower by a planted 3, 5
-and 10 %. They are proven and timed as any comparison is, by ``python -m suites.bench``, in as
-many passes as all repeats take together: each repeat is so many passes of one long run, which
-resumes, and shows what is left. ``python -m reports.trials`` says how often the intervals erred.
+One row under several names: ``a`` and ``b`` are the same, the others are slower by planted shares
+(``--slower``: 3, 5 and 10 % by default). They are proven and timed as any comparison is, by
+``python -m suites.bench``, in as many passes as all repeats take together: each repeat is so many
+passes of one long run, which resumes, and shows what is left. ``python -m reports.trials`` says how often the intervals erred.
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from results.errors import UserError
 from suites import implementations, recording, selection
 from suites.bench import __main__ as bench
 
-SHARES = {"a": 0.0, "b": 0.0, "slower-3": 0.03, "slower-5": 0.05, "slower-10": 0.10}
+EQUAL = ("a", "b")
+SLOWER = (3, 5, 10)  # per cent
 REPEATS = 20
 SLOWED = Path(__file__).parent / "slowed.py"
 WORK = recording.ROOT / ".cache" / "trials"
@@ -29,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Plant and run; the exit code is that of ``python -m suites.bench``."""
     try:
         options = parse(arguments)
-        folders, variant = plant(options.impl, options.variant, options.work / "impls")
+        folders, variant = plant(options.impl, options.variant, options.slower, options.work / "impls")
         command = comparison(options, folders, variant)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -49,18 +51,27 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--cell", default="lstm", help="lstm by default")
     for name in HANDED_ON[2:]:
         add(f"--{name}", help="as for a comparison")
-    passes, _ = bench.budget(len(SHARES))
-    add("--passes", type=bench.positive, default=passes, help="passes of a repeat")
+    add("--slower", type=per_cents, default=SLOWER, help="planted per cents, as 3,5,10 (the default)")
+    add("--passes", type=bench.positive, help="passes of a repeat; those of a comparison by default")
     add("--repeats", type=bench.positive, default=REPEATS, help=f"{REPEATS} by default")
     add("--work", type=Path, help="folder of the planted rows and their records")
     options = bench.parsed(parser, arguments)
+    options.passes = options.passes or bench.budget(len(EQUAL) + len(options.slower))[0]
     options.work = (options.work or WORK / Path(options.impl).name).absolute()
     if "," in str(options.work):  # --impl takes a list
         raise UserError(f"--work {options.work}: expected a path without a comma, got one with.")
     return options
 
 
-def plant(impl: str, variant: str | None, work: Path) -> tuple[list[Path], str]:
+def per_cents(text: str) -> tuple[int, ...]:
+    """Of ``3,5,10``, in rising order and each once. Raises ArgumentTypeError."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and 0 < int(part) <= 100 for part in parts):
+        raise argparse.ArgumentTypeError(f"expected whole per cents from 1 to 100, as 3,5,10, got {text!r}")
+    return tuple(sorted({int(part) for part in parts}))
+
+
+def plant(impl: str, variant: str | None, slower: Sequence[int], work: Path) -> tuple[list[Path], str]:
     """A copy of the implementation for each share, its variant slowed down, and which. Raises UserError.
 
     The copies are the same whenever they are made, so that what is measured stays measured.
@@ -68,7 +79,8 @@ def plant(impl: str, variant: str | None, work: Path) -> tuple[list[Path], str]:
     source = implementations.find(impl)
     chosen = selection.one_of("variant", variant or source.variants[0], source.variants)
     folders = []
-    for name, share in SHARES.items():
+    shares = dict.fromkeys(EQUAL, 0.0) | {f"slower-{share}": share / 100 for share in slower}
+    for name, share in shares.items():
         folder = work / name
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(source.path, folder, ignore=shutil.ignore_patterns("__pycache__", ".*"))
