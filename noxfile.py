@@ -46,12 +46,15 @@ COMPILED = [
     ("--task", ",".join(WHOLE)),
     ("--task", ",".join(OTHERS), "--cell", "lstm", "--variant", "scratch,native"),
 ]
-BRIEFLY = {"jax": COMPILED, "tensorflow": COMPILED}
+ROUNDED = ("--dtype", "bf16", "--cell", "lstm", "--variant", "scratch,native")
+BRIEFLY = {"torch": [(), ROUNDED], "jax": COMPILED, "tensorflow": COMPILED}
 BROWSER = "tests/browser"  # a session of its own: not every machine has one
+FRAMEWORK = "tests/frameworks"  # likewise: each file needs the framework of its name
 
-# Read when the interpreter or the framework starts, so set before it does.
+# Read when the interpreter or the framework starts, so set before it does. The last one, and those for a
+# GPU, as suites/bench/environments.py sets them for what it starts, and says why.
 SETTINGS = {"PYTHONHASHSEED": "0", "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
-# As suites/bench/environments.py sets them for what it starts, and says why.
+SETTINGS |= {"OPENBLAS_THREAD_TIMEOUT": "24"}
 GPU_SETTINGS = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
 
 
@@ -380,7 +383,7 @@ def diff(session: nox.Session) -> None:
 @declare(tags=["ci"])
 def tests(session: nox.Session) -> None:
     """The project's own tests (posargs go to pytest)."""
-    every = ["-n", "logical", "tests", "--ignore", BROWSER]
+    every = ["-n", "logical", "tests", "--ignore", BROWSER, "--ignore", FRAMEWORK]
     run(session, "numpy", "-m", "pytest", *(session.posargs or every))
 
 
@@ -394,6 +397,13 @@ def browser(session: nox.Session) -> None:
 def own_layer(session: nox.Session) -> None:
     """Run the worked example of suites/parity/README.md: it fails as the page says, then passes."""
     run(session, "torch", "-m", "pytest", *(session.posargs or ["tests/parity/test_own_layer.py"]))
+
+
+@declare(tags=["ci"])
+def frameworks(session: nox.Session) -> None:
+    """What a framework has beside the gate, tested in its own environment: precisions, parts for a GPU."""
+    for file in sorted((ROOT / FRAMEWORK).glob("test_*.py")):
+        run(session, file.stem.removeprefix("test_"), "-m", "pytest", str(file), *session.posargs)
 
 
 @declare(name="report-check", tags=["ci"])

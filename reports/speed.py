@@ -232,7 +232,7 @@ def _timed_line(item: Timing, first: Timing, what: str) -> dict[str, str]:
         "x fastest": "1 (reference)" if item is first else _ratio_cell(item.over(first)),
         "passes x rounds": _counts(item),
         "path": escape(path(item)),
-        "notes": "; ".join(_notes(item)) or NOTHING,
+        "notes": "; ".join(_notes(item, what)) or NOTHING,
     }
 
 
@@ -246,7 +246,7 @@ def _with_interval(found: Estimate | None) -> str:
     return "" if found is None else statistics.in_words(found)
 
 
-def _notes(item: Timing) -> list[str]:
+def _notes(item: Timing, what: str) -> list[str]:
     notes = []
     if item.spread > statistics.NOISY:
         notes.append(f"noisy (IQR {100 * item.spread:.0f} % of the median)")
@@ -254,6 +254,9 @@ def _notes(item: Timing) -> list[str]:
         notes.append("one pass: its interval comes from rounds only")
     failures = [record for record in item.row.bench if record["status"] != "ok"]
     notes += [f"a pass is missing: {record['status']}: {brief(record['reason'])}" for record in failures]
+    bounds = [record["body"].get("bounds", {}).get(what, {}) for record in item.records]
+    if any(bound.get("by") == "bytes" for bound in bounds):
+        notes.append("its floor is the bytes that must move")
     if item.row.proven_at:
         notes.append(f"proven at {escape(item.row.proven_at)}")
     return notes

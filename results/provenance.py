@@ -36,6 +36,7 @@ THREAD_VARIABLES = (
     "KMP_BLOCKTIME",
     "MALLOC_MMAP_THRESHOLD_",  # not threads, but as fateful: suites/bench/environments.py
     "MALLOC_TRIM_THRESHOLD_",
+    "OPENBLAS_THREAD_TIMEOUT",
     "MKL_DYNAMIC",
     "MKL_NUM_THREADS",
     "NUMEXPR_NUM_THREADS",

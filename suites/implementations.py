@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from results.errors import UserError, unknown
+from suites import precision
 from suites.interface import Implementation, Unavailable
 from suites.spec import CELLS, Task
 
@@ -79,7 +80,8 @@ def find(impl: str) -> Folder:
 
 
 def builder(folder: Folder, variant: str) -> Build:
-    """The variant's ``build``. Raises UserError, or Unavailable where a package is missing."""
+    """The variant's ``build``, its precision set first. Raises UserError, or Unavailable where a package
+    is missing; ``build`` raises it for a declared precision that the folder does not offer."""
     if variant not in folder.variants:
         raise UserError(f"{folder.name}: {unknown('variant', variant, folder.variants)}")
     module = _module(folder, variant)
@@ -89,8 +91,24 @@ def builder(folder: Folder, variant: str) -> Build:
             f"{folder.path / variant}.py: expected a function build(task, dtype, device), got "
             f"{'none' if build is None else type(build).__name__}. See suites/interface.py."
         )
-    made: Build = build
+
+    def made(task: Task, dtype: str, device: str) -> Implementation:
+        precise(folder, dtype, device)
+        found: Implementation = build(task, precision.kept(dtype), device)
+        return found
+
     return made
+
+
+def precise(folder: Folder, dtype: str, device: str) -> dict[str, str]:
+    """Set what products are rounded to from now on, and say what was read back. Raises Unavailable."""
+    set_flags = getattr(device_module(folder), "precise", None)
+    if set_flags is not None:
+        found: dict[str, str] = set_flags(dtype, device)
+        return found
+    if dtype in precision.DECLARED:
+        raise Unavailable(f"{folder.name} does not offer {dtype}: its device.py has no function precise")
+    return {}
 
 
 def device_module(folder: Folder) -> Any:

@@ -231,9 +231,21 @@ class Implementation(Protocol):
 #                                         with the framework's own fastest means and
 #                                         waits for them: [(repeat, m, k, n), ...], each
 #                                         `repeat` products [m, k] @ [k, n] in turn
+#     copy(size, device) -> Callable[[], None]
+#                                         of a GPU: a function that moves so many bytes in
+#                                         its memory, half read and half written, and waits
+#     kernels(call) -> list[str]          of a GPU: the names of the kernels that a call
+#                                         ran, those that took longest first
 #     compilations() -> int               what the framework has compiled or traced in this
 #                                         process so far; it may not grow while samples
 #                                         are taken (without it: nothing is compiled)
+#     precise(dtype, device) -> dict[str, str]
+#                                         sets what products of float32 are rounded to and
+#                                         returns what was read back: nothing for "float32",
+#                                         "float64"; of the declared precisions "tf32",
+#                                         "bf16" (suites/precision.py) raises Unavailable for
+#                                         one that cannot be had. Called before ``build``,
+#                                         which is asked for "float32" (without it: none)
 #     peak_memory(device) -> dict[str, int]
 #                                         the device allocator's own peak in bytes
 #                                         (empty on a CPU)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from results.errors import UserError, unknown
-from suites import implementations, spec, tasks
+from suites import implementations, precision, spec, tasks
 from suites.spec import Task
 
 DEVICES = ("cpu", "gpu")
@@ -19,7 +19,7 @@ OPTIONS = {
     "--variant": "scratch, native, tuned; all that the folder has by default",
     "--task": "task by name, or the path of a TOML file; all by default",
     "--cell": "rnn, lstm, gru, gru_reset_before; all of the task by default",
-    "--dtype": "float32, float64",
+    "--dtype": "float32, float64; declared: tf32, bf16",
     "--size": "a size of the task file: tiny, small, paper",
     "--data": "a data source of the task file; its first by default",
     "--length": "sequence length T, in place of the size's own",
@@ -43,6 +43,11 @@ class Row:
     data: str
     length: int
     seed: int
+
+    @property
+    def kept(self) -> str:
+        """The dtype of its arrays."""
+        return precision.kept(self.dtype)
 
     def record(self) -> dict[str, Any]:
         """The row as a record keeps it."""
@@ -69,11 +74,18 @@ def add_options(add: Callable[..., Any]) -> None:
         add(flag, default=None, help=text)
 
 
-def questions(get: Callable[[str], str | None], *, size: str, dtypes: tuple[str, ...]) -> list[Question]:
+def questions(
+    get: Callable[[str], str | None],
+    *,
+    size: str,
+    dtypes: tuple[str, ...],
+    valid: tuple[str, ...] = precision.PRECISIONS,
+) -> list[Question]:
     """The rows that the options select, in a fixed order.
 
     ``get`` returns an option's text by its name without dashes. ``size``, ``dtypes``
-    are the command's defaults. Raises UserError for every name that does not exist.
+    are the command's defaults, ``valid`` the dtypes that it knows. Raises UserError for every name that does
+    not exist.
     """
     impl = get("impl")
     if not impl:
@@ -83,7 +95,7 @@ def questions(get: Callable[[str], str | None], *, size: str, dtypes: tuple[str,
     folder = implementations.find(impl)
     device = one_of("device", get("device") or "cpu", DEVICES)
     variants = _several(get("variant"), folder.variants, "variant")
-    chosen_dtypes = _several(get("dtype"), dtypes, "dtype", spec.DTYPES)
+    chosen_dtypes = _several(get("dtype"), dtypes, "dtype", valid)
     seed = _integer("seed", get("seed"), 0)
     found = []
     for name, cell in tasks_and_cells(get):

@@ -77,6 +77,7 @@ def test_the_sessions_are_those_of_the_design(sessions: dict[str, dict[str, Any]
         "overhead",
         "reproduce",
         "trials",
+        "frameworks",
         "own-layer",
         "mutants",
         "tests",
@@ -90,6 +91,7 @@ def test_the_sessions_are_those_of_the_design(sessions: dict[str, dict[str, Any]
         "tests",
         "browser",
         "mutants",
+        "frameworks",
         "own-layer",
         "report-check",
     }

@@ -15,6 +15,8 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "jax-cuda12-plugin", "jax
 WORKER = "tf_XLAEigen"  # what XLA calls the threads of its CPU pool
 COMPILE = "/jax/core/compile/backend_compile_duration"  # jax.monitoring's event, one a compilation
 COMPILED: list[float] = []  # seconds of each
+# Of a product of float32: named, so that XLA refuses what a device cannot do.
+ALGORITHMS = {"tf32": "TF32_TF32_F32", "bf16": "BF16_BF16_F32"}
 
 
 def _listen(event, seconds, **_):
@@ -46,12 +48,12 @@ def configure(device: str, threads: int) -> dict[str, str]:
         os.environ["PJRT_NPROC"] = str(threads)
     if device == "cpu":
         jax.config.update("jax_platforms", "cpu")  # else a GPU's memory is taken for nothing
-    jax.config.update("jax_default_matmul_precision", "highest")  # no TF32
+    products = precise("float32", device)
     where = find(device)
     tiny = jax.device_put(np.finfo(np.float32).tiny, where)
     settings = {
         "threads": _pool() or f"{threads} asked, cannot be read back here",
-        "matmul_precision": jax.config.jax_default_matmul_precision,
+        **products,
         "denormals": "kept" if jax.jit(lambda x: x * 0.5)(tiny) else "flushed",
         "xla_flags": os.environ.get("XLA_FLAGS", "none"),
     }
@@ -64,6 +66,20 @@ def configure(device: str, threads: int) -> dict[str, str]:
     return settings
 
 
+def precise(dtype: str, device: str) -> dict[str, str]:
+    """Set what products of float32 are rounded to, and say what was read back."""
+    if dtype in ALGORITHMS and device == "cpu":  # jaxlib 0.10.2 takes the name, and reckons in float32
+        raise Unavailable(f"expected a GPU for {dtype}, got the CPU, where XLA does not round: --device gpu")
+    jax.config.update("jax_default_matmul_precision", ALGORITHMS.get(dtype, "highest"))
+    return {"matmul_precision": jax.config.jax_default_matmul_precision}
+
+
+def rounds_to() -> str:
+    """The declared precision that is set, or nothing."""
+    asked = jax.config.jax_default_matmul_precision
+    return next((dtype for dtype, algorithm in ALGORITHMS.items() if algorithm == asked), "")
+
+
 def _pool():
     """The threads of XLA's CPU pool, counted by name; empty where the system does not show them."""
     names = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
@@ -74,6 +90,7 @@ def floor(products: list[tuple[int, int, int, int]], dtype: str, device: str) ->
     """A function that runs just these products: (repeat, m, k, n) is repeat times [m, k] @ [k, n]."""
     jax.config.update("jax_enable_x64", True)
     # Each right operand averages, so that every number stays 1 however often it goes round.
+    dtype = {"tf32": "float32", "bf16": jnp.bfloat16}.get(dtype, dtype)
     operands = [(np.ones((m, k), dtype), np.full((k, n), 1 / k, dtype)) for _, m, k, n in products]
     operands = jax.device_put(operands, find(device))
 
@@ -104,6 +121,18 @@ def _in_turn(repeat, a, b):
 
     first = jnp.zeros((a.shape[0], b.shape[1]), a.dtype)
     return jax.lax.fori_loop(0, repeat, product, (a, first))[1]
+
+
+def copy(size: int, device: str) -> Callable[[], None]:
+    """A function that moves so many bytes in the GPU's memory, half read and half written, and waits."""
+    source = jax.device_put(np.ones(size // 2, np.uint8), find(device))
+    moved = jax.jit(jnp.bitwise_not)  # a plain copy might be dropped
+
+    def run():
+        jax.block_until_ready(moved(source))
+
+    run()  # compiles
+    return run
 
 
 def compilations() -> int:

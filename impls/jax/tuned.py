@@ -1,5 +1,7 @@
 """The fastest JAX that we could write: the way back through a layer is by hand, in one scan.
 
+On a GPU an LSTM in float32 is cuDNN's instead (``cudnn.py``).
+
 What is saved over ``scratch.py``, and why (``TUNED.md`` has what each gave):
 
 - ``recurrence`` brings its own way back (``jax.custom_vjp``). The loop back only carries the gradient of the

@@ -44,7 +44,7 @@ def configure(device: str, threads: int) -> dict[str, str]:
             f"expected to set {threads} threads and device {device!r} before TensorFlow's first operation, "
             f"got a runtime that has begun ({error}). Call configure first, in a fresh process"
         ) from error
-    tf.config.experimental.enable_tensor_float_32_execution(False)
+    products = precise("float32", device)
     # Many networks in one process trace the same methods: TensorFlow warns as if one were retraced.
     tf.get_logger().setLevel("ERROR")
     with tf.device(DEVICES[device]):
@@ -52,7 +52,7 @@ def configure(device: str, threads: int) -> dict[str, str]:
     settings = {
         "threads": str(tf.config.threading.get_intra_op_parallelism_threads()),
         "inter_op_threads": str(tf.config.threading.get_inter_op_parallelism_threads()),
-        "tf32": "on" if tf.config.experimental.tensor_float_32_execution_enabled() else "off",
+        **products,
         "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
         "denormals": "kept" if subnormal.numpy() else "flushed",
         "visible_gpus": str(len(tf.config.get_visible_devices("GPU"))),
@@ -67,9 +67,19 @@ def configure(device: str, threads: int) -> dict[str, str]:
     return settings
 
 
+def precise(dtype: str, device: str) -> dict[str, str]:
+    """Set what products of float32 are rounded to, and say what was read back."""
+    if dtype == "tf32" and device == "cpu":
+        raise Unavailable("expected a GPU for TF32, got the CPU: ask for --device gpu")
+    if dtype == "bf16":
+        raise Unavailable("TensorFlow rounds products of float32 to TF32 only: bf16 needs other arrays")
+    tf.config.experimental.enable_tensor_float_32_execution(dtype == "tf32")
+    return {"tf32": "on" if tf.config.experimental.tensor_float_32_execution_enabled() else "off"}
+
+
 def floor(products: list[tuple[int, int, int, int]], dtype: str, device: str) -> Callable[[], None]:
     """A function that runs just these products: (repeat, m, k, n) is repeat times [m, k] @ [k, n]."""
-    where = find(device)
+    where, dtype = find(device), "float32" if dtype == "tf32" else dtype
     with tf.device(where):
         operands = [(tf.ones((repeat, m, k), dtype), tf.ones((k, n), dtype)) for repeat, m, k, n in products]
 
@@ -93,6 +103,20 @@ def floor(products: list[tuple[int, int, int, int]], dtype: str, device: str) ->
     def run():
         with tf.device(where):
             multiply(operands)
+        tf.test.experimental.sync_devices()
+
+    return run
+
+
+def copy(size: int, device: str) -> Callable[[], None]:
+    """A function that moves so many bytes in the GPU's memory, half read and half written, and waits."""
+    where = find(device)
+    with tf.device(where):
+        source = tf.ones(size // 2, tf.uint8)
+
+    def run():
+        with tf.device(where):
+            tf.bitwise.invert(source)
         tf.test.experimental.sync_devices()
 
     return run

@@ -19,6 +19,8 @@ FLOAT32 = {
     "float32 cudnn rnn": torch.backends.cudnn.rnn,
 }
 
+DECLARED = {"tf32": torch.float32, "bf16": torch.bfloat16}
+
 
 def find(device):
     """The torch device of "cpu" or "gpu"; raises Unavailable where there is none."""
@@ -39,8 +41,7 @@ def configure(device, threads):
     if threads:
         torch.set_num_threads(threads)
     torch.set_flush_denormal(False)
-    for flag in FLOAT32.values():
-        flag.fp32_precision = "ieee"
+    products = precise("float32", device)
     denormal = torch.full((), 2.0**-140, dtype=torch.float32, device=where)
     settings = {
         "threads": str(torch.get_num_threads()),
@@ -49,7 +50,7 @@ def configure(device, threads):
         "denormals": "kept" if (denormal * 0.5).item() else "flushed",
         "deterministic": "enforced" if torch.are_deterministic_algorithms_enabled() else "not enforced",
     }
-    settings |= {name: flag.fp32_precision for name, flag in FLOAT32.items()}
+    settings |= products
     if where.type == "cuda":
         settings |= {
             "cuda": torch.version.cuda,
@@ -61,9 +62,23 @@ def configure(device, threads):
     return settings
 
 
+def precise(dtype, device):
+    """Set what products of float32 are rounded to, and say what was read back: TF32 by the flags of
+    cuBLAS and cuDNN; bfloat16 by autocast, in which the training step, inference and decoding then run."""
+    where = find(device)
+    if dtype == "tf32" and where.type == "cpu":
+        raise Unavailable("expected a GPU for TF32, got the CPU: ask for bf16, or for --device gpu")
+    for name, flag in FLOAT32.items():
+        flag.fp32_precision = "tf32" if dtype == "tf32" and "cu" in name else "ieee"
+    torch.set_autocast_dtype(where.type, torch.bfloat16)
+    torch.set_autocast_enabled(where.type, dtype == "bf16")
+    settings = {name: flag.fp32_precision for name, flag in FLOAT32.items()}
+    return settings | ({"autocast": "bfloat16"} if torch.is_autocast_enabled(where.type) else {})
+
+
 def floor(products, dtype, device):
     """A function that runs just these products: (repeat, m, k, n) is repeat times [m, k] @ [k, n]."""
-    where, dtype = find(device), getattr(torch, dtype)
+    where, dtype = find(device), DECLARED.get(dtype) or getattr(torch, dtype)
     operands = [
         (
             repeat,
@@ -94,6 +109,30 @@ def floor(products, dtype, device):
         torch.cuda.synchronize()
 
     return replay
+
+
+def copy(size, device):
+    """A function that moves so many bytes in the GPU's memory, half read and half written, and waits."""
+    source = torch.ones(size // 2, dtype=torch.uint8, device=find(device))
+    target = torch.empty_like(source)
+
+    def run():
+        target.copy_(source)
+        torch.cuda.synchronize()
+
+    return run
+
+
+def kernels(call):
+    """The names of the kernels that a call ran, those that took longest first."""
+    on_gpu = torch.cuda.is_available()
+    activity = torch.profiler.ProfilerActivity
+    with torch.profiler.profile(activities=[activity.CUDA if on_gpu else activity.CPU]) as seen:
+        call()
+        if on_gpu:
+            torch.cuda.synchronize()
+    took = "self_device_time_total" if on_gpu else "self_cpu_time_total"
+    return [event.key for event in sorted(seen.key_averages(), key=lambda e: -getattr(e, took))]
 
 
 def compilations():

@@ -132,7 +132,7 @@ class Trainer:
     @torch.inference_mode()
     def forward(self, batch, carry):
         self.net.eval()
-        logits, hidden, final = self.net(self.place(batch), self._state(carry))
+        logits, hidden, final = self._run(self.place(batch), self._state(carry))
         arrays = {"logits": logits} | {f"hidden.{name}": hs for name, hs in hidden.items()}
         return self._arrays(arrays | self._named(final, "final."))
 
@@ -140,7 +140,7 @@ class Trainer:
     def loss(self, batch, carry):
         self.net.eval()
         placed = self.place(batch)
-        logits, *_ = self.net(placed, self._state(carry))
+        logits, *_ = self._run(placed, self._state(carry))
         return self._loss(logits, placed.targets, self._valid(placed)).item()
 
     def gradients(self, batch, carry):
@@ -151,7 +151,7 @@ class Trainer:
             leaves["inputs"] = placed.inputs
         for leaf in leaves.values():
             leaf.requires_grad_()
-        logits, *_ = self.net(placed, state)
+        logits, *_ = self._run(placed, state)
         loss = self._loss(logits, placed.targets, self._valid(placed))
         named = self.params | leaves
         grads = dict(zip(named, torch.autograd.grad(loss, [*named.values()]), strict=True))
@@ -173,7 +173,7 @@ class Trainer:
     def step(self, placed):
         self.net.train()
         state = self.state if self.training.stateful else self._zero_state(len(placed.inputs))
-        logits, _, final = self.net(placed, state)
+        logits, _, final = self._run(placed, state)
         loss = self._loss(logits, placed.targets, self._valid(placed))
         self._move(loss)
         self.steps += 1
@@ -184,7 +184,7 @@ class Trainer:
     @torch.inference_mode()
     def infer(self, placed):
         self.net.eval()
-        logits, *_ = self.net(placed._replace(masks=None), self._zero_state(len(placed.inputs)))
+        logits, *_ = self._run(placed._replace(masks=None), self._zero_state(len(placed.inputs)))
         return logits
 
     @torch.inference_mode()
@@ -192,15 +192,16 @@ class Trainer:
         self.net.eval()
         us = [None] * steps if draws is None else torch.tensor(draws, device=self.device).unbind(dim=1)
         state = self._zero_state(len(placed.inputs))
-        token, state = self.net.start(placed._replace(masks=None), state)
-        ended, tokens = torch.zeros_like(token, dtype=torch.bool), []
-        for u in us:
-            logits, state = self.net.advance(token, state)
-            token = choose(logits, u, temperature)
-            if self.model.wiring != "encoder":
-                token = torch.where(ended, PAD, token)
-                ended = ended | (token == EOS)
-            tokens.append(token)
+        with torch.autocast(self.device.type, enabled=torch.is_autocast_enabled(self.device.type)):
+            token, state = self.net.start(placed._replace(masks=None), state)
+            ended, tokens = torch.zeros_like(token, dtype=torch.bool), []
+            for u in us:
+                logits, state = self.net.advance(token, state)
+                token = choose(logits.to(self.dtype), u, temperature)
+                if self.model.wiring != "encoder":
+                    token = torch.where(ended, PAD, token)
+                    ended = ended | (token == EOS)
+                tokens.append(token)
         return torch.stack(tokens, dim=1)
 
     def fetch(self, value):
@@ -213,16 +214,28 @@ class Trainer:
     def path(self):
         """Read off the graph that autograd records, so that a silent fallback shows."""
         self.net.train()
-        logits, *_ = self.net(self._two_steps(), self._zero_state())
+        logits, *_ = self._run(self._two_steps(), self._zero_state())
         names = recorded(logits)
         path = self.net.path | {"compiled": "eager"}
         path["kernel"] = next((kernel for name, kernel in KERNELS.items() if name in names), path["kernel"])
         if self.device.type == "cuda":
             full = all(flag.fp32_precision == "ieee" for flag in devices.FLOAT32.values())
             path["tf32"] = "off" if full else "on"
+        if torch.is_autocast_enabled(self.device.type):
+            path["autocast"] = str(torch.get_autocast_dtype(self.device.type)).removeprefix("torch.")
         return path
 
     # helpers
+
+    def _run(self, *given):
+        """The network, under autocast where ``device.precise`` has set it; its answers in the row's dtype."""
+        if not torch.is_autocast_enabled(self.device.type):
+            return self.net(*given)
+        with torch.autocast(self.device.type):
+            logits, hidden, final = self.net(*given)
+        hidden = {name: hs.to(self.dtype) for name, hs in hidden.items()}
+        final = {at: tuple(part.to(self.dtype) for part in parts) for at, parts in final.items()}
+        return logits.to(self.dtype), hidden, final
 
     def _move(self, loss):
         """The parameters, by the gradient of the loss."""

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from suites.interface import Implementation
+from suites.interface import Implementation, Unavailable
 from suites.spec import Task
 
 from . import native, scratch, training
@@ -310,6 +310,8 @@ def build(task: Task, dtype: str, device: str) -> Implementation:
     """See ``suites/interface.py``. On a GPU cuDNN's layers are the fastest: those of ``native.py``."""
     if device == "gpu" and task.model.cell != "gru_reset_before":
         return native.build(task, dtype, device)
+    if torch.is_autocast_enabled("cpu" if device == "cpu" else "cuda"):
+        raise Unavailable("expected float32 or float64 of the loop by hand, got bf16: ask native for it")
     net = Network(task.model)
     if device == "cpu":
         net.path["freed memory"] = keep_memory()

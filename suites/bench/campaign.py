@@ -30,6 +30,7 @@ from suites.bench.proof import FAILED, SETTINGS, proves
 from suites.bench.table import Ended, Table
 from suites.selection import Question
 
+SAMPLES = 5  # of the machine itself in a pass of a table, at most
 PYTEST = ("--benchmark-disable-gc", "-p", "no:cacheprovider")
 
 
@@ -157,7 +158,7 @@ class Campaign:
                 at_work = table.at_work
                 if not at_work:
                     break
-                if block == 0 or len(jobs) > 1:
+                if block % -(-self.blocks // SAMPLES) == 0 and (block == 0 or len(jobs) > 1):
                     self.observe(watch, jobs[0], "before")
                 in_turn = order.turns(at_work, number, block, about)
                 for position, job in enumerate(in_turn):
@@ -166,7 +167,7 @@ class Campaign:
                 self.ended(job, ended)
 
     def observe(self, watch: quiet.Watch, job: Job, when: str) -> None:
-        """Keep a sample of the machine itself, before a block of a table or after all, while none works."""
+        """Keep a sample of the machine itself, before blocks of a table or after all, while none works."""
         body = {"campaign": self.name, "pass": job.number, "when": when, **watch.sample()}
         self.write("quiet", job.question, "ok", "", body, passed=job.number, when=when)
         turns.settle()

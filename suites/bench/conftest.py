@@ -107,6 +107,7 @@ def blocks(group: groups.Group, turns: Child, request: pytest.FixtureRequest) ->
         "path": group.impl.path(),
         "settings": group.settings,
     }
+    body |= {name: told for name, told in (("bounds", group.bounds), ("kernels", group.kernels())) if told}
     if "decode" in group.tokens:
         body["tokens_per_decode"] = group.tokens["decode"]
     about = {"campaign": campaign, "passed": number}

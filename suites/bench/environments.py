@@ -19,6 +19,11 @@ from suites.recording import ROOT
 # https://sourceware.org/glibc/manual/latest/html_node/Malloc-Tunable-Parameters.html
 KEEPS_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(2**30), "MALLOC_MMAP_THRESHOLD_": str(2**25)}
 
+# After a product NumPy's OpenBLAS keeps its threads awake for 120 ms, in which nobody else may be timed. With
+# 2^24 cycles, 7 ms, a step, whose products follow each other closer, finds them awake as before.
+# https://github.com/OpenMathLib/OpenBLAS/blob/develop/Makefile.rule (THREAD_TIMEOUT)
+SOON_IDLE = {"OPENBLAS_THREAD_TIMEOUT": "24"}
+
 # The first so that cuBLAS answers alike from run to run (https://docs.nvidia.com/cuda/cublas/#results-reproducibility),
 # the second so that a number means the same card to CUDA and to nvidia-smi (gpu.py).
 GPU = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
@@ -43,7 +48,7 @@ class Environment:
         fixed = {"PYTHONHASHSEED": "0", "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONUNBUFFERED": "1"}
         fixed |= {"KERAS_BACKEND": "tensorflow"}
         gpu = GPU if self.device == "gpu" else {}
-        fixed |= KEEPS_MEMORY if timed else {}
+        fixed |= KEEPS_MEMORY | SOON_IDLE if timed else {}
         # A child is a run of its own: pytest-benchmark times nothing where it reads that it is a worker.
         inherited = {k: value for k, value in os.environ.items() if not k.startswith("PYTEST_XDIST_")}
         return inherited | fixed | gpu | dict.fromkeys(pools, n)

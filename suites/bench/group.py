@@ -11,7 +11,7 @@ from typing import Any
 
 from results.errors import UserError
 from suites import implementations, plain_device, tasks, weights
-from suites.bench import floor
+from suites.bench import bound, floor
 from suites.interface import Array, Batch, Implementation
 from suites.selection import Question
 from suites.spec import Task
@@ -28,6 +28,8 @@ WARM_UP_ROUNDS = (4, 40)  # at least, at most
 LATE_SYNC = 0.25  # a result that arrives this share of a round after sync() was not waited for
 SYNC_TRIES = 3
 LATE_SYNC_S = 2e-3  # and at least this late: fetching a scalar takes microseconds
+
+KERNELS = 8  # of the GPU's kernels, how many a record names
 
 WORK = {"train": "first_step_s", "infer": "first_infer_s", "decode": "first_decode_s"}  # and its first phase
 
@@ -55,6 +57,7 @@ class Group:
     calls: dict[str, Callable[[Any], Any]]  # by work: what a placed batch is given to
     placed: list[Any]
     floors: dict[str, Callable[[], None]]  # by work, "floor_" before it
+    bounds: dict[str, dict[str, Any]]  # by work, on a GPU: see bound.py
     tokens: dict[str, float]  # by work: what one iteration goes through, see tokens()
     compilations: Callable[[], int]  # of this process so far
     iterations: dict[str, int] = field(default_factory=dict)
@@ -67,6 +70,16 @@ class Group:
                 lambda: call(next(batches)), self.impl.sync, self.iterations.get(what, 1), self.impl.fetch
             )
         return Sample(self.floors[what], _nothing, self.iterations.get(what, 1), None)
+
+    def kernels(self) -> dict[str, list[str]]:
+        """By work, what the GPU ran for one iteration, longest first: where the framework can tell."""
+        device = implementations.device_module(self.question.folder)
+        if self.question.row.device != "gpu" or not hasattr(device, "kernels"):
+            return {}
+        return {
+            what: list(device.kernels(lambda call=call: call(self.placed[0])))[:KERNELS]
+            for what, call in self.calls.items()
+        }
 
     def warm_up(self, what: str) -> int:
         """Run until a round is no longer faster than those before; sets the iterations of a round.
@@ -172,10 +185,11 @@ def build(question: Question, threads: int) -> Group:
         device = implementations.device_module(question.folder)
         make = implementations.builder(question.folder, row.variant)
     settings = device.configure(row.device, threads)
+    settings |= implementations.precise(question.folder, row.dtype, row.device)
     with Phase(phases, "build_s"):
         impl = make(task, row.dtype, row.device)
-        impl.load(weights.cast(weights.initial(task, row.seed), row.dtype))
-    batches = [tasks.cast(batch, row.dtype) for batch in islice(tasks.batches(task, row.seed), BATCHES)]
+        impl.load(weights.cast(weights.initial(task, row.seed), row.kept))
+    batches = [tasks.cast(batch, row.kept) for batch in islice(tasks.batches(task, row.seed), BATCHES)]
     placed = [impl.place(batch) for batch in batches]
     calls = {what: _call(impl, task, what) for what in work(task)}
     for what, call in calls.items():
@@ -185,9 +199,15 @@ def build(question: Question, threads: int) -> Group:
     floors = {
         f"floor_{what}": device.floor(products(task, what, batches), row.dtype, row.device) for what in calls
     }
+    bounds = {}
+    if row.device == "gpu" and hasattr(device, "copy"):
+        for what in calls:
+            size = bound.traffic(task, row.dtype, what, batches, decoded(task))
+            by, floors[f"floor_{what}"] = bound.lower(floors[f"floor_{what}"], device.copy(size, row.device))
+            bounds[what] = {"by": by, "bytes": size}
     counts = {what: tokens(task, what, batches) for what in calls}
     compilations = getattr(device, "compilations", plain_device.compilations)
-    return Group(question, impl, settings, phases, calls, placed, floors, counts, compilations)
+    return Group(question, impl, settings, phases, calls, placed, floors, bounds, counts, compilations)
 
 
 def work(task: Task) -> list[str]:

@@ -58,8 +58,9 @@ def measure(question: Question, threads: int) -> dict[str, object]:
     device = implementations.device_module(question.folder)
     build = implementations.builder(question.folder, row.variant)
     settings = device.configure(row.device, threads)
-    batches = [tasks.cast(batch, row.dtype) for batch in islice(tasks.batches(task, row.seed), STEPS)]
-    params = weights.cast(weights.initial(task, row.seed), row.dtype)
+    settings |= implementations.precise(question.folder, row.dtype, row.device)
+    batches = [tasks.cast(batch, row.kept) for batch in islice(tasks.batches(task, row.seed), STEPS)]
+    params = weights.cast(weights.initial(task, row.seed), row.kept)
     gc.collect()
     reset = reset_high_water()
     baseline = psutil.Process().memory_info().rss

@@ -13,7 +13,8 @@ from typing import Any
 from suites.bench.group import Group
 from suites.bench.turns import Child
 
-ROUNDS = 4  # samples of a block: those of one turn are alike, so more of them would tell little more
+# Samples of a block: those of one turn are alike, so more of them would tell little more.
+ROUNDS, FLOOR_ROUNDS = 4, 2
 
 
 def test_samples(
@@ -26,7 +27,7 @@ def test_samples(
     iterations = group.iterations[what]
     benchmark.group = what
     benchmark.extra_info.update(group.question.row.record())
-    seconds = sample.measured(benchmark, ROUNDS)
+    seconds = sample.measured(benchmark, ROUNDS if what in group.calls else FLOOR_ROUNDS)
     if block == 0:  # how it waits does not change from block to block
         sample.prove_sync(iterations * statistics.median(seconds))
     blocks.append({"what": what, "block": block, "iterations": iterations, "seconds": seconds})

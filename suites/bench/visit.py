@@ -31,7 +31,7 @@ FRAMEWORKS = ("torch", "jax", "tensorflow")  # what users type most comes first
 ONE_PASS = ("--passes", "1", "--blocks", "3")
 EVERY = ("--passes", "2", "--blocks", "3")
 
-# Question by question: who is asked, and what. The float32 of all of them is strict: TF32 is off.
+# Question by question: who is asked, and what; in strict float32, where no other precision is named.
 QUESTIONS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (FRAMEWORKS, ("--task", "char_lm", "--cell", "lstm", "--size", "M", *EVERY)),
     # FlashRNN's shape (arXiv 2412.07752)
@@ -40,6 +40,15 @@ QUESTIONS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
         (
             *("--task", "char_lm", "--cell", "lstm", "--variant", "native"),
             *("--batch", "16", "--length", "1024", "--hidden", "768", *ONE_PASS),
+        ),
+    ),
+    # The same with less exact products: beside the strict rows, never compared with them
+    (FRAMEWORKS, ("--task", "char_lm", "--cell", "lstm", "--size", "M", "--dtype", "tf32", *ONE_PASS)),
+    (
+        ("torch", "jax"),
+        (
+            *("--task", "char_lm", "--cell", "lstm", "--size", "M", "--dtype", "bf16"),
+            *("--variant", "scratch,native", *ONE_PASS),
         ),
     ),
     (("torch",), ("--task", "char_lm", "--cell", "gru", "--size", "M", *EVERY)),
@@ -65,7 +74,8 @@ class Stop:
 
     def command(self, options: argparse.Namespace) -> list[str]:
         """What runs."""
-        here = ["--impl", self.impl, "--device", options.device, "--dtype", "float32"]
+        here = ["--impl", self.impl, "--device", options.device]
+        here += [] if "--dtype" in self.asked else ["--dtype", "float32"]
         return [self.python, "-m", "suites.bench", *here, *self.asked, "--records", str(options.records)]
 
 

@@ -94,7 +94,7 @@ def chosen(options: argparse.Namespace) -> Iterator[tuple[Diagnostic, list[Quest
         diagnostic = ALL[name]
         for cell in cells if options.cell else diagnostic.cells:
             one = shared | {"task": diagnostic.task, "cell": cell}
-            found = selection.questions(one.get, size="tiny", dtypes=spec.DTYPES)
+            found = selection.questions(one.get, size="tiny", dtypes=spec.DTYPES, valid=spec.DTYPES)
             yield diagnostic, [asked_in(diagnostic, question) for question in found]
 
 

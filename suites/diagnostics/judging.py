@@ -31,8 +31,8 @@ from suites.parity.tolerances import (
     beside_oracle,
     conditioned,
     constant,
-    roundoff,
 )
+from suites.precision import roundoff
 from suites.spec import Task
 
 Tensors = dict[str, list[Array]]

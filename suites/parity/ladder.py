@@ -48,14 +48,15 @@ from suites.parity.reference import (
     with_optimiser,
 )
 from suites.parity.tolerances import (
-    HORIZON,
     MARGIN,
     OPTIMISER_STEPS,
     Rule,
     beside_oracle,
     conditioned,
+    limit,
 )
 from suites.parity.trajectory import Trajectory, repeated
+from suites.precision import kept
 from suites.spec import BOS, PAD, Task
 
 
@@ -64,7 +65,7 @@ class Climb:
     """One row on the ladder: what it is compared with, and its implementation, built once."""
 
     reference: Reference
-    dtype: str
+    precision: str
     build: Callable[[Task], Implementation]
     _own: Implementation | None = field(default=None, init=False)
     _loaded: tuple[Arrays, Arrays] = field(default=({}, {}), init=False)
@@ -79,6 +80,11 @@ class Climb:
             yield level
             if level.status == "failed":
                 return
+
+    @property
+    def dtype(self) -> str:
+        """Of the arrays that come and go."""
+        return kept(self.precision)
 
     @property
     def impl(self) -> Implementation:
@@ -108,7 +114,13 @@ class Climb:
         self._load(fixture.params)
         self.impl.step(placed(self.impl, fixture.batches[0], self.dtype))
         findings += compare(self._left(), self.impl.dump_carry(), rule, self.dtype, "carry after a step")
-        return level_of(1, findings)
+        return level_of(1, findings, detail=self._unrounded(findings))
+
+    def _unrounded(self, findings: list[Finding]) -> str:
+        """What to say of a declared precision that does not show: no framework must round at every shape."""
+        strict = beside_oracle(self.reference.float32)("logits").value
+        shown = any(finding.error > strict for finding in findings if finding.tensor == "logits")
+        return "" if self.precision == self.dtype or shown else f"as exact as {self.dtype}"
 
     def _loss(self) -> Level:
         def ask(batch: Batch, carry: Arrays) -> Arrays:
@@ -186,7 +198,9 @@ class Climb:
     def _trajectory(self) -> Level:
         fixture = self.reference.fixture
         whole = len(fixture.batches)
-        steps = horizon(self.reference.training_float32, fixture.params) if self.dtype == "float32" else whole
+        steps = whole
+        if self.dtype == "float32":
+            steps = horizon(self.reference.training_float32, fixture.params, self.precision)
         got = train(self.impl, fixture, self.dtype, steps)
         findings: list[Finding] = []
         inside = steps
@@ -210,7 +224,9 @@ class Climb:
         )
         level = replace(level_of(5, findings, detail=f"{steps} steps"), trajectory=seen)
         if level.status == "passed" and steps < whole:
-            detail = f"the oracle's own float32 error passes {HORIZON:g} after {steps} of {whole} steps"
+            scaled = "" if self.precision == "float32" else f", scaled to {self.precision},"
+            passed = f"passes {limit(self.precision):g} after {steps} of {whole} steps"
+            detail = f"the oracle's own float32 error{scaled} {passed}"
             return replace(level, status="horizon reached", detail=detail)
         return level
 
@@ -302,14 +318,18 @@ class Climb:
     def _rule(self) -> Rule:
         """Of levels 1 to 3 and 7."""
         kappa = self.reference.kappa
-        rule = conditioned(kappa) if self.dtype == "float64" else beside_oracle(self.reference.float32)
+        rule = (
+            conditioned(kappa)
+            if self.dtype == "float64"
+            else beside_oracle(self.reference.float32, self.precision)
+        )
         return lambda name: rule(name if name in kappa else f"final.{name}")
 
     def _training_rule(self, optimiser: str, k: int) -> Rule:
         """Of levels 4 and 5, after step k + 1."""
         if self.dtype == "float64":
             return conditioned(self.reference.training_kappa(optimiser)[k], "training")
-        return beside_oracle(self.reference.training_float32[k])
+        return beside_oracle(self.reference.training_float32[k], self.precision)
 
     def _step(self, have: Step, want: Step, rule: Rule, where: str) -> list[Finding]:
         """Loss, count, moments, parameters, carry, infer: in the order in which an error arises."""

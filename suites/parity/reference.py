@@ -18,7 +18,8 @@ from suites.parity import cache, decoding
 from suites.parity.comparator import error
 from suites.parity.extremes import Cases, extremes
 from suites.parity.fixtures import Fixture, make, oracle
-from suites.parity.tolerances import DRAWS, HORIZON, KAPPA_LIMIT, OPTIMISER_STEPS, roundoff
+from suites.parity.tolerances import DRAWS, KAPPA_LIMIT, OPTIMISER_STEPS, coarser, limit
+from suites.precision import roundoff
 from suites.spec import Task
 
 Errors = dict[str, float]
@@ -298,10 +299,11 @@ def _so_far(runs: list[list[Errors]]) -> list[Errors]:
     return seen
 
 
-def horizon(envelope: list[Errors], params: Arrays) -> int:
-    """How many steps the oracle's own float32 error of every parameter stays within HORIZON."""
+def horizon(envelope: list[Errors], params: Arrays, dtype: str = "float32") -> int:
+    """How many steps the oracle's own error of every parameter, in float32 or scaled to a declared
+    precision, stays within its limit."""
     for k, errors in enumerate(envelope):
-        if max(errors[name] for name in params) > HORIZON:
+        if coarser(dtype) * max(errors[name] for name in params) > limit(dtype):
             return k
     return len(envelope)
 

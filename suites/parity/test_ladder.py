@@ -84,6 +84,8 @@ def finish(
     digest = fixtures.make(question.task, question.row.seed).digest()
     body: dict[str, Any] = {"levels": [level.record() for level in levels], "digest": digest}
     body["settings"] = request.config.stash[SETTINGS]
+    if status != "skipped":
+        body["settings"] |= implementations.precise(question.folder, question.row.dtype, question.row.device)
     if path is not None:
         body["path"] = path
     stated = implementations.deviation(question.folder, question.row.variant, question.row.cell)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
+from suites.precision import DECLARED, roundoff
 
 _FILE = Path(__file__).with_suffix(".toml")
 _RAW = tomllib.loads(_FILE.read_text(encoding="utf-8"))
@@ -18,7 +18,8 @@ MARGIN: float = _RAW["decoding"]["factor"]
 OPTIMISER_STEPS: int = _RAW["trajectory"]["optimiser_steps"]
 STEPS: int = _RAW["trajectory"]["steps"]
 HORIZON: float = _RAW["trajectory"]["horizon"]
-CALIBRATION_MARGINS: dict[str, float] = _RAW["calibration"]  # by dtype
+DECLARED_HORIZON: float = _RAW["trajectory"]["declared_horizon"]
+CALIBRATION_MARGINS: dict[str, float] = _RAW["calibration"]  # by table
 
 
 @dataclass(frozen=True)
@@ -33,15 +34,15 @@ Rule = Callable[[str], Tolerance]
 """The tolerance of a tensor, by its name."""
 
 
-def roundoff(dtype: str) -> float:
-    """u, the unit roundoff: half the distance from 1 to the next number."""
-    return float(np.finfo(dtype).eps) / 2
+def table(dtype: str) -> str:
+    """The table of the file that holds a dtype's constants."""
+    return "declared" if dtype in DECLARED else dtype
 
 
 def constant(name: str) -> float:
     """A constant by its name in the file: ``float64.roundoffs``."""
-    table, key = name.split(".")
-    return float(_RAW[table][key])
+    of, key = name.split(".")
+    return float(_RAW[of][key])
 
 
 def conditioned(kappa: dict[str, float], constant: str = "roundoffs") -> Rule:
@@ -56,14 +57,29 @@ def conditioned(kappa: dict[str, float], constant: str = "roundoffs") -> Rule:
     return rule
 
 
-def beside_oracle(errors: dict[str, float]) -> Rule:
-    """float32, every level: factor x the oracle's own float32 error on this tensor + roundoffs x u."""
-    factor, plus, u = _RAW["float32"]["factor"], _RAW["float32"]["roundoffs"], roundoff("float32")
+def beside_oracle(errors: dict[str, float], dtype: str = "float32") -> Rule:
+    """float32, every level: factor x the oracle's own float32 error on this tensor + roundoffs x u.
+
+    Of a declared precision the same with its own u: to first order an error grows as the unit roundoff.
+    """
+    factor, plus, u = *(_RAW[table(dtype)][key] for key in ("factor", "roundoffs")), roundoff(dtype)
+    scale = coarser(dtype)
+    scaled = "" if scale == 1 else f" x {scale:g} of {dtype}"
 
     def rule(name: str) -> Tolerance:
         return Tolerance(
-            factor * errors[name] + plus * u,
-            f"{factor} x the oracle's float32 error {errors[name]:.1e} + {plus} u, u = {u:.1e}",
+            factor * errors[name] * scale + plus * u,
+            f"{factor} x the oracle's float32 error {errors[name]:.1e}{scaled} + {plus} u, u = {u:.1e}",
         )
 
     return rule
+
+
+def coarser(dtype: str) -> float:
+    """The unit roundoff over float32's."""
+    return roundoff(dtype) / roundoff("float32")
+
+
+def limit(dtype: str) -> float:
+    """The error of the oracle, to the row's precision, past which a trajectory says nothing more."""
+    return HORIZON if dtype == "float32" else DECLARED_HORIZON

@@ -70,7 +70,7 @@ class Trainer:
         """Training steps, one a batch; ``done`` came before them."""
         began = shown = time.perf_counter()
         for step, batch in enumerate(batches, done + 1):
-            placed = self.impl.place(tasks.cast(batch, self.question.row.dtype))
+            placed = self.impl.place(tasks.cast(batch, self.question.row.kept))
             self.pending.append(self.impl.step(placed))
             if time.perf_counter() - shown > SHOWN_S:
                 self.fetch(step)
@@ -140,7 +140,7 @@ def run(question: Question, threads: int, records: str) -> int:
     row, task = question.row, question.task
     settings = implementations.device_module(question.folder).configure(row.device, threads)
     impl = implementations.builder(question.folder, row.variant)(task, row.dtype, row.device)
-    impl.load(weights.cast(weights.initial(task, row.seed), row.dtype))
+    impl.load(weights.cast(weights.initial(task, row.seed), row.kept))
     status, reason = "ok", ""
     with progress(Console(), task.schedule.steps) as shown:
         trainer = Trainer(question, impl, shown)

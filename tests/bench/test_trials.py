@@ -13,6 +13,7 @@ from suites.bench.trials import __main__ as trials
 from suites.bench.trials import slowed
 
 TINY = ["--size", "tiny", "--passes", "1", "--repeats", "2", "--blocks", "1", "--threads", "1"]
+TINY += ["--slower", "5"]
 
 
 class Device:
@@ -56,26 +57,37 @@ def test_each_timed_call_lasts_longer_by_the_planted_share_of_all_its_work(share
 
 
 def test_the_copies_differ_by_the_share_alone(tmp_path: Path) -> None:
-    folders, variant = trials.plant("numpy", None, tmp_path)
+    folders, variant = trials.plant("numpy", None, (3, 20), tmp_path)
     assert variant == "scratch"
-    assert [folder.name for folder in folders] == list(trials.SHARES)
+    assert [folder.name for folder in folders] == ["a", "b", "slower-3", "slower-20"]
     sources = [(folder / "scratch.py").read_text(encoding="utf-8") for folder in folders]
     assert sources[0] == sources[1]
-    for name, source in zip(trials.SHARES, sources, strict=True):
-        assert (
-            source.replace(f"slowed.by({trials.SHARES[name]}, build)", "slowed.by(0.0, build)") == sources[0]
-        )
-    assert trials.plant("numpy", None, tmp_path)[0] == folders
+    for share, source in zip([0.0, 0.0, 0.03, 0.2], sources, strict=True):
+        assert source.count(f"slowed.by({share}, build)") == 1
+        assert source.replace(f"slowed.by({share}, build)", "slowed.by(0.0, build)") == sources[0]
+    assert trials.plant("numpy", None, (3, 20), tmp_path)[0] == folders
     assert (folders[2] / "scratch.py").read_text(encoding="utf-8") == sources[2]
 
 
 def test_the_chosen_variant_is_slowed_down_and_no_other(tmp_path: Path) -> None:
-    folders, variant = trials.plant("torch", "native", tmp_path)
+    folders, variant = trials.plant("torch", "native", (5,), tmp_path)
     assert variant == "native"
-    assert "slowed.by(0.05, build)" in (folders[3] / "native.py").read_text(encoding="utf-8")
-    assert (folders[3] / "scratch.py").read_bytes() == (
+    assert "slowed.by(0.05, build)" in (folders[2] / "native.py").read_text(encoding="utf-8")
+    assert (folders[2] / "scratch.py").read_bytes() == (
         implementations.find("torch").path / "scratch.py"
     ).read_bytes()
+
+
+def test_per_cents_are_taken_in_rising_order_and_once() -> None:
+    assert trials.parse(["--slower", "10, 5,5"]).slower == (5, 10)
+    assert trials.parse([]).slower == (3, 5, 10)
+
+
+@pytest.mark.parametrize("text", ["5,-1", "0", "101", "5,", "2.5", ""])
+def test_what_is_no_per_cent_is_told(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        trials.parse(["--slower", text])
+    assert f"expected whole per cents from 1 to 100, as 3,5,10, got {text!r}" in capsys.readouterr().err
 
 
 def test_a_comparison_of_so_many_passes_is_asked_for(tmp_path: Path) -> None:
@@ -96,7 +108,7 @@ def test_a_comparison_of_so_many_passes_is_asked_for(tmp_path: Path) -> None:
 def test_planted_rows_are_proven_and_timed_and_the_run_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(trials, "SHARES", {"slower-5": 0.05})
+    monkeypatch.setattr(trials, "EQUAL", ())
     assert trials.main([*TINY, "--work", str(tmp_path)]) == 0
     records, damaged = store.read_all(tmp_path / "records")
     assert damaged == []

@@ -44,7 +44,8 @@ def test_every_stop_is_a_choice_of_rows_that_exists() -> None:
         asked = command[command.index("suites.bench") + 1 :]
         _, questions = bench.rows(bench.narrowed(bench.parse([*asked])))
         assert questions, stop
-        assert {question.row.dtype for question in questions} == {"float32"}
+        dtype = stop.asked[stop.asked.index("--dtype") + 1] if "--dtype" in stop.asked else "float32"
+        assert {question.row.dtype for question in questions} == {dtype}
 
 
 def test_without_any_framework_it_says_what_to_do(
@@ -82,7 +83,8 @@ def test_who_cannot_run_is_asked_once(
     monkeypatch.setattr(visit, "made", made)
     assert visit.main([]) == 1
     assert asked.count("torch") == 1
-    assert asked.count("jax") == asked.count("tensorflow") == 2
+    for name in ("jax", "tensorflow"):
+        assert asked.count(name) == sum(stop.startswith(name) for stop in route()) > 1
     assert capsys.readouterr().out.count("cannot run   torch") == len(route(*HERE)) > 1
 
 

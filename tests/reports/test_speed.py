@@ -90,6 +90,18 @@ def test_decoding_is_a_table_of_its_own_and_counts_the_tokens_chosen(make: Any) 
     assert "#### Greedy decoding: " in render(records)
 
 
+def test_a_floor_of_bytes_is_noted(make: Any) -> None:
+    timed = [make.bench(number) for number in range(3)]
+    for record in timed:
+        record["body"]["bounds"] = {
+            "train": {"by": "bytes", "bytes": 10},
+            "infer": {"by": "products", "bytes": 9},
+        }
+    records = [make.parity(), *timed]
+    assert "its floor is the bytes that must move" in lines(records, "train")["torch"]["notes"]
+    assert "bytes" not in lines(records, "infer")["torch"]["notes"]
+
+
 def test_a_sequence_alone_has_a_latency(make: Any) -> None:
     alone = {"model": GENERATES, "batch": 1, "size": "small, B = 1"}
     timed = [make.bench(number, decode=6e-3, **alone) for number in range(5)]

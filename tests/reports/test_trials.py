@@ -13,7 +13,6 @@ from reports import statistics, trials
 from results import record
 from results.errors import UserError
 from results.record import Record
-from suites.bench import __main__ as bench
 from suites.bench.trials import __main__ as planted
 from tests.reports.conftest import STEP_S, Maker
 
@@ -124,7 +123,8 @@ def test_the_scatter_from_pass_to_pass_is_told(usual: list[Record]) -> None:
 
 
 def test_a_repeat_is_a_comparison_of_the_default_length() -> None:
-    assert bench.budget(len(planted.SHARES))[0] == trials.PASSES
+    assert planted.parse([]).passes == trials.PASSES
+    assert planted.parse(["--slower", "5"]).passes == trials.PASSES
 
 
 def test_an_interval_that_misses_the_truth_is_counted(make: Maker) -> None:

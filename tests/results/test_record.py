@@ -86,6 +86,9 @@ def test_parity_schema_refuses(parts: Parts, path: str, value: Any, named: str) 
         ("body.phases", {"import_s": 1.0}, "body.phases"),
         ("body.tokens_per_step", 0, "body.tokens_per_step"),
         ("body.tokens_per_decode", 0, "body.tokens_per_decode"),
+        ("body.bounds", {"train": {"by": "hope", "bytes": 1}}, "body.bounds.train.by"),
+        ("body.bounds", {"train": {"by": "bytes"}}, "body.bounds.train"),
+        ("body.kernels", {"train": [""]}, "body.kernels.train.0"),
     ],
 )
 def test_bench_schema_refuses(bench_parts: Parts, path: str, value: Any, named: str) -> None:
@@ -98,6 +101,13 @@ def test_a_timed_decoding_says_how_many_tokens_it_chooses(bench_parts: Parts) ->
     bench_parts["body"] |= {"tokens_per_step": 38.25, "tokens_per_decode": 24}  # a mean of ragged batches
     bench_parts["body"]["blocks"][0]["what"] = "decode"
     assert record.new(**bench_parts)["body"]["tokens_per_decode"] == 24
+
+
+def test_a_group_on_a_gpu_says_what_bounds_it_and_what_ran(bench_parts: Parts) -> None:
+    told = {"bounds": {"train": {"by": "bytes", "bytes": 12}}, "kernels": {"train": ["gemm", "lstm"]}}
+    bench_parts["body"] |= told
+    body = record.new(**bench_parts)["body"]
+    assert {name: body[name] for name in told} == told
 
 
 def test_what_is_neither_passed_nor_ok_needs_a_reason(bench_parts: Parts) -> None:

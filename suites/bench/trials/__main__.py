@@ -3,7 +3,8 @@
 One row under several names: ``a`` and ``b`` are the same, the others are slower by planted shares
 (``--slower``: 3, 5 and 10 % by default). They are proven and timed as any comparison is, by
 ``python -m suites.bench``, in as many passes as all repeats take together: each repeat is so many
-passes of one long run, which resumes, and shows what is left. ``python -m reports.trials`` says how often the intervals erred.
+passes of one long run, which resumes, and shows what is left. ``python -m reports.trials`` says how
+often the intervals erred.
 """
 
 from __future__ import annotations

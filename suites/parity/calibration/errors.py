@@ -8,6 +8,7 @@ float64.training    err / (u kappa), kappa of the training so far
 float32.roundoffs   err / u where e < u, so that the rule's second term stands alone
 float32.factor      (err - r u / m) / e elsewhere, r = float32.roundoffs, m = calibration.float32:
                     a factor of m times the largest leaves every error m times below its tolerance
+declared.*          as float32's, e scaled to the declared precision and u its own
 """
 
 from __future__ import annotations
@@ -22,13 +23,16 @@ import numpy as np
 
 from suites.parity.comparator import Finding
 from suites.parity.level import Level
-from suites.parity.tolerances import CALIBRATION_MARGINS, constant, roundoff
+from suites.parity.tolerances import CALIBRATION_MARGINS, constant, table
+from suites.precision import roundoff
 
 CONSTANTS = (
     "float64.roundoffs",
     "float64.training",
     "float32.roundoffs",
     "float32.factor",
+    "declared.roundoffs",
+    "declared.factor",
 )
 QUANTILES = (0.5, 0.9, 0.99, 0.999, 1.0)
 DIGITS = 4  # that a record keeps of a number
@@ -62,12 +66,13 @@ def statistic(finding: Finding, dtype: str, level: int) -> tuple[str, float]:
     if dtype == "float64":
         name = "float64.training" if level in (4, 5) else "float64.roundoffs"
         return name, finding.ratio * constant(name)
-    roundoffs = constant("float32.roundoffs")
-    oracle = (finding.tolerance - roundoffs * u) / constant("float32.factor")
+    of = table(dtype)
+    roundoffs = constant(f"{of}.roundoffs")
+    oracle = (finding.tolerance - roundoffs * u) / constant(f"{of}.factor")
     if oracle < u:
-        return "float32.roundoffs", finding.error / u
-    beyond = max(0.0, finding.error - roundoffs * u / CALIBRATION_MARGINS[dtype])
-    return "float32.factor", beyond / oracle
+        return f"{of}.roundoffs", finding.error / u
+    beyond = max(0.0, finding.error - roundoffs * u / CALIBRATION_MARGINS[of])
+    return f"{of}.factor", beyond / oracle
 
 
 def summary(many: Iterable[Sample]) -> list[dict[str, Any]]:

@@ -1,0 +1,110 @@
+"""The bytes that must move, and which of two bounds a GPU's floor is."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from suites import spec, tasks
+from suites.bench import bound
+from suites.bench import group as groups
+from suites.interface import Batch
+from suites.selection import questions
+from suites.spec import Task
+
+SCRATCH = """
+from impls.numpy.scratch import build as numpy
+
+def build(task, dtype, device):
+    return numpy(task, dtype, "cpu")
+"""
+DEVICE = """
+import time
+from suites.plain_device import PACKAGES, compilations, floor, peak_memory
+
+MOVED = []
+
+def configure(device, threads):
+    return {"threads": str(threads)}
+
+def copy(size, device):
+    MOVED.append(size)
+    return lambda: time.sleep(SECONDS) if SECONDS else None
+
+def kernels(call):
+    call()
+    return [f"kernel {n}" for n in range(20)]
+"""
+
+
+def batches(task: Task) -> list[Batch]:
+    drawn = tasks.batches(task, 0)
+    return [next(drawn) for _ in range(3)]
+
+
+def test_a_step_reads_and_writes_what_it_must() -> None:
+    task = spec.load("adding", cell="lstm", size="tiny")  # features, final head, squared error, Adam
+    B, T, H, I, O = task.batch, task.length, task.model.hidden, task.model.features, task.model.outputs  # noqa: E741
+    parameters = I * 4 * H + H * 4 * H + 4 * H + H * O + O
+    batch = B * T * I + B * O
+    kept = B * T * 6 * H
+    assert bound.traffic(task, "float32", "train", batches(task)) == 4 * (6 * parameters + batch + 2 * kept)
+    assert bound.traffic(task, "float64", "train", batches(task)) == 8 * (6 * parameters + batch + 2 * kept)
+    assert bound.traffic(task, "bf16", "train", batches(task)) == 4 * (6 * parameters + batch) + 2 * 2 * kept
+    assert bound.traffic(task, "tf32", "infer", batches(task)) == 4 * (parameters + B * T * I + B * O)
+    by_sgd = dataclasses.replace(task, training=dataclasses.replace(task.training, optimiser="sgd"))
+    assert bound.traffic(by_sgd, "float32", "train", batches(task)) == 4 * (2 * parameters + batch + 2 * kept)
+
+
+def test_of_an_embedding_only_the_rows_that_can_be_asked_for_are_read() -> None:
+    task = spec.load("char_lm", cell="rnn", size="tiny")
+    model = dataclasses.replace(task.model, vocabulary=10_000)
+    wide = dataclasses.replace(task, model=model)
+    rows = task.batch * task.length
+    more = bound.traffic(wide, "float32", "infer", batches(task)) - bound.traffic(
+        task, "float32", "infer", batches(task)
+    )
+    assert more == 4 * (min(10_000, rows) - task.model.vocabulary) * task.model.embedding
+    one = bound.traffic(task, "float32", "decode", batches(task), decoded=1)
+    two = bound.traffic(task, "float32", "decode", batches(task), decoded=2)
+    assert two > one
+
+
+def test_padding_need_not_move() -> None:
+    task = spec.load("sentiment", cell="lstm", size="tiny")
+    ragged = batches(task)
+    whole = [batch._replace(lengths=np.full_like(batch.lengths, task.length)) for batch in ragged]
+    assert bound.traffic(task, "float32", "train", ragged) < bound.traffic(task, "float32", "train", whole)
+
+
+def test_the_floor_is_the_longer_of_the_two() -> None:
+    short, long = (lambda s=s: time.sleep(s) for s in (0.0, 0.005))
+    assert bound.lower(short, long) == ("bytes", long)
+    assert bound.lower(long, short) == ("products", long)
+
+
+@pytest.mark.parametrize(("seconds", "by"), [("0.05", "bytes"), ("0.0", "products")])
+def test_a_group_on_a_gpu_has_the_longer_floor_and_names_its_kernels(
+    tmp_path: Path, seconds: str, by: str
+) -> None:
+    (tmp_path / "scratch.py").write_text(SCRATCH, encoding="utf-8")
+    (tmp_path / "device.py").write_text(DEVICE.replace("SECONDS", seconds), encoding="utf-8")
+    chosen = {"impl": str(tmp_path), "task": "char_lm", "cell": "lstm", "device": "gpu"}
+    (question,) = questions(chosen.get, size="tiny", dtypes=("float32",))
+    built = groups.build(question, threads=1)
+    assert {what: told["by"] for what, told in built.bounds.items()} == dict.fromkeys(built.calls, by)
+    began = time.perf_counter()
+    built.floors["floor_train"]()
+    assert (time.perf_counter() - began >= 0.05) == (by == "bytes")
+    assert built.kernels() == {what: [f"kernel {n}" for n in range(groups.KERNELS)] for what in built.calls}
+
+
+def test_on_a_cpu_the_floor_is_the_products() -> None:
+    chosen = {"impl": "numpy", "variant": "scratch", "task": "adding", "cell": "lstm"}
+    (question,) = questions(chosen.get, size="tiny", dtypes=("float32",))
+    built = groups.build(question, threads=1)
+    assert (built.bounds, built.kernels()) == ({}, {})

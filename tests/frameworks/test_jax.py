@@ -1,0 +1,115 @@
+"""What JAX has for a GPU alone: cuDNN's LSTM, proven here on JAX's own reference of it; precisions."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+
+from suites import implementations, spec
+from suites.interface import Unavailable
+from suites.parity.ladder import Climb
+from suites.parity.level import Level
+from suites.parity.reference import reference
+from suites.spec import Task
+
+jax: Any = pytest.importorskip("jax", reason="nox -s frameworks")
+JAX = implementations.find("jax")
+
+
+def own(name: str) -> Any:
+    """A module of the implementation."""
+    return implementations._module(JAX, name)
+
+
+def as_cudnn(xs: Any, h: Any, c: Any, flat: Any, lengths: Any, *sizes: Any) -> Any:
+    """What the binding computes, by the reference that JAX has beside it, in any dtype and on any device."""
+    from jax.experimental import rnn
+
+    *shape, dropout, both = sizes
+    return rnn.lstm_ref(
+        xs, h, c, *rnn.unpack_lstm_weights(flat, *shape, both), lengths, *shape, dropout, both
+    )
+
+
+@pytest.fixture
+def cudnn(monkeypatch: pytest.MonkeyPatch) -> Any:
+    module = own("cudnn")
+    monkeypatch.setattr(module.rnn, "lstm", as_cudnn)
+    return module
+
+
+def climb(cudnn: Any, name: str) -> list[Level]:
+    """The levels of cuDNN's row of a task, in float64."""
+
+    def build(task: Task) -> Any:
+        scratch, training = own("scratch"), own("training")
+        ahead, start = (partial(f, stack=cudnn.stack) for f in (scratch.forward, scratch.start))
+        return training.Trainer(task, "float64", "cpu", ahead, start, scratch.advance, kernel="cuDNN")
+
+    own("device").configure("cpu", 1)
+    return list(Climb(reference(spec.load(name, cell="lstm", size="tiny"), 0), "float64", build).levels())
+
+
+@pytest.mark.parametrize("name", ["char_lm", "sentiment", "seq2seq"])
+def test_cudnns_layers_climb_the_ladder(cudnn: Any, name: str) -> None:
+    """Layers in one call; both directions, lengths and dropout's masks; an encoder and a decoder."""
+    levels = climb(cudnn, name)
+    assert {level.status for level in levels} == {"passed"}
+    assert levels[-1].level == (5 if name == "sentiment" else 7)
+
+
+def test_another_order_of_the_weights_falls(cudnn: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    flat = cudnn.flat
+    monkeypatch.setattr(cudnn, "flat", lambda params, names: flat(params, names[::-1]))
+    last = climb(cudnn, "sentiment")[-1]
+    assert (last.level, last.status) == (1, "failed")
+
+
+def test_a_prompt_of_one_token_is_read_without_cudnn(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = own("cudnn")
+    monkeypatch.setattr(module.rnn, "lstm", None)
+    task = spec.load("char_lm", cell="lstm", size="tiny")
+    model = task.model
+    params = {name: np.ones(shape, np.float32) for name, shape in _shapes(task).items()}
+    zeros = np.zeros((2, model.hidden), np.float32)
+    state = {f"encoder.{k}.fwd": (zeros, zeros) for k in range(model.layers)}
+    xs = np.zeros((2, 0, model.embedding), np.float32)
+    hs, final = module.stack(params, "encoder", xs, state, None, None, model)
+    assert hs.shape == (2, 0, model.hidden)
+    assert all((np.asarray(part) == 0).all() for parts in final.values() for part in parts)
+
+
+def _shapes(task: Task) -> dict[str, tuple[int, ...]]:
+    from suites import weights
+
+    return weights.shapes(task.model)
+
+
+def test_cudnn_holds_an_lstm_of_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    holds, device = own("cudnn").holds, own("device")
+    lstm, gru = (spec.load("adding", cell=cell).model for cell in ("lstm", "gru"))
+    assert holds(lstm, "float32")
+    assert not holds(lstm, "float64")
+    assert not holds(gru, "float32")
+    monkeypatch.setattr(jax.config, "update", lambda name, value: setattr(config, name, value))
+    config = type("Config", (), {"jax_default_matmul_precision": "highest"})()
+    monkeypatch.setattr(device.jax, "config", config)
+    config.jax_default_matmul_precision = device.ALGORITHMS["tf32"]
+    assert device.rounds_to() == "tf32"
+    assert holds(lstm, "float32")
+    config.jax_default_matmul_precision = device.ALGORITHMS["bf16"]
+    assert not holds(lstm, "float32")
+
+
+@pytest.mark.parametrize("dtype", ["tf32", "bf16"])
+def test_on_a_cpu_nothing_is_rounded_and_that_is_said(dtype: str) -> None:
+    with pytest.raises(Unavailable, match=f"expected a GPU for {dtype}, got the CPU"):
+        implementations.precise(JAX, dtype, "cpu")
+    assert implementations.precise(JAX, "float32", "cpu") == {"matmul_precision": "highest"}
+
+
+def test_a_copy_moves_what_it_is_asked_to() -> None:
+    own("device").copy(1000, "cpu")()
