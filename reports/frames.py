@@ -1,6 +1,7 @@
 """The numbers of the page, unrounded: a frame a table. The figures draw them, ``tables/*.csv`` hold them.
 
-A column says its unit; ``*_low`` and ``*_high`` are the ends of the 95 % interval. ``id`` is that
+A column says its unit; ``*_low`` and ``*_high`` are the ends of the 95 % interval, of
+``over_fastest`` of the 98 % interval, which separates rows. ``id`` is that
 of ``results.ids``: the command that runs a number again takes it, and ``records.csv`` leads from it
 to the records.
 """

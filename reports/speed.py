@@ -64,7 +64,8 @@ class Timing:
         return {}
 
     def over(self, other: Timing) -> Estimate | None:
-        """This row's time over the other's, paired by pass; None where they share no pass."""
+        """This row's time over the other's, paired by pass, with the interval that separates rows; None
+        where they share no pass."""
         if id(other) not in self._ratios:  # kept with the other: an id is its own while it lives
             self._ratios[id(other)] = other, self._over(other)
         return self._ratios[id(other)][1]
@@ -72,7 +73,7 @@ class Timing:
     def _over(self, other: Timing) -> Estimate | None:
         shared = sorted(set(self.seconds) & set(other.seconds))
         ratios = [self.seconds[number] - other.seconds[number] for number in shared]
-        return statistics.estimate(ratios) if ratios else None
+        return statistics.estimate(ratios, statistics.SEPARATES) if ratios else None
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,10 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 RESAMPLES = 2000  # the ends of a 95 % interval then rest on 50 draws each
-TAILS = (0.025, 0.975)
+LEVEL = 0.95  # of an interval
+# Of the ratio of two rows, which says whether they differ: of equal rows 1 in 50 is called different. At 95 %
+# it would be 1 in 20, as many as there may be at most.
+SEPARATES = 0.98
 NOISY = 0.10  # IQR/median at which torch.utils.benchmark warns too
 MOST_DIGITS = 5  # significant digits, however narrow the interval
 
@@ -51,7 +54,7 @@ class Logs:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A quantity with its 95 % interval, from so many passes."""
+    """A quantity with its interval, from so many passes."""
 
     value: float
     low: float
@@ -95,8 +98,8 @@ def mean(units: Sequence[Logs], *names: str) -> Logs:
     return Logs(float(np.mean([unit.value for unit in units])), draw)
 
 
-def estimate(passes: Sequence[Logs]) -> Estimate:
-    """The geometric mean over passes with its 95 % interval: Student's t on the passes' logarithms.
+def estimate(passes: Sequence[Logs], level: float = LEVEL) -> Estimate:
+    """The geometric mean over passes with its interval: Student's t on the passes' logarithms.
 
     A pass's value holds the scatter of its rounds already, so nothing is resampled. Of one pass, which
     says nothing of others, the percentile interval of its rounds.
@@ -104,9 +107,10 @@ def estimate(passes: Sequence[Logs]) -> Estimate:
     n, values = len(passes), np.array([unit.value for unit in passes])
     middle = float(values.mean())
     if n == 1:
-        low, high = (float(end) for end in np.quantile(passes[0].draws, TAILS))
+        tails = (1 - level) / 2, (1 + level) / 2
+        low, high = (float(end) for end in np.quantile(passes[0].draws, tails))
     else:
-        half = student_t(TAILS[1], n - 1) * float(values.std(ddof=1)) / math.sqrt(n)
+        half = student_t((1 + level) / 2, n - 1) * float(values.std(ddof=1)) / math.sqrt(n)
         low, high = middle - half, middle + half
     return Estimate(math.exp(middle), math.exp(min(low, middle)), math.exp(max(high, middle)), n)
 

@@ -41,7 +41,7 @@ INTRODUCTION = """\
 
 One row under two names, and slowed down by planted shares, each a process of its own in every pass: \
 {repeats} repeats of {passes} passes with {blocks} blocks, {rows}, {machine}. A repeat is judged as the \
-report judges a comparison. *Separable*: the 95 % interval of the ratio of the two {quantity} does not \
+report judges a comparison. *Separable*: the 98 % interval of the ratio of the two {quantity} does not \
 hold 1, which for two names of one row is a false difference; *found*: it lies above 1. In brackets the \
 95 % interval of the share (Wilson 1927). *Scatter*: the standard deviation of the ratio from pass to \
 pass; *half width*: of the interval of the ratio.

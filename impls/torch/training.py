@@ -190,19 +190,8 @@ class Trainer:
     @torch.inference_mode()
     def decode(self, placed, steps, draws=None, temperature=1.0):
         self.net.eval()
-        us = [None] * steps if draws is None else torch.tensor(draws, device=self.device).unbind(dim=1)
-        state = self._zero_state(len(placed.inputs))
         with torch.autocast(self.device.type, enabled=torch.is_autocast_enabled(self.device.type)):
-            token, state = self.net.start(placed._replace(masks=None), state)
-            ended, tokens = torch.zeros_like(token, dtype=torch.bool), []
-            for u in us:
-                logits, state = self.net.advance(token, state)
-                token = choose(logits.to(self.dtype), u, temperature)
-                if self.model.wiring != "encoder":
-                    token = torch.where(ended, PAD, token)
-                    ended = ended | (token == EOS)
-                tokens.append(token)
-        return torch.stack(tokens, dim=1)
+            return self._decode(placed, steps, draws, temperature)
 
     def fetch(self, value):
         return np.array(value.detach().cpu().numpy(), order="C")
@@ -236,6 +225,20 @@ class Trainer:
         hidden = {name: hs.to(self.dtype) for name, hs in hidden.items()}
         final = {at: tuple(part.to(self.dtype) for part in parts) for at, parts in final.items()}
         return logits.to(self.dtype), hidden, final
+
+    def _decode(self, placed, steps, draws, temperature):
+        us = [None] * steps if draws is None else torch.tensor(draws, device=self.device).unbind(dim=1)
+        state = self._zero_state(len(placed.inputs))
+        token, state = self.net.start(placed._replace(masks=None), state)
+        ended, tokens = torch.zeros_like(token, dtype=torch.bool), []
+        for u in us:
+            logits, state = self.net.advance(token, state)
+            token = choose(logits.to(self.dtype), u, temperature)
+            if self.model.wiring != "encoder":
+                token = torch.where(ended, PAD, token)
+                ended = ended | (token == EOS)
+            tokens.append(token)
+        return torch.stack(tokens, dim=1)
 
     def _move(self, loss):
         """The parameters, by the gradient of the loss."""

@@ -29,7 +29,7 @@ def paired(rng: np.random.Generator, factor: float, passes: int, trial: int) -> 
         - pass_of(rng, 1e-3, "b", str(trial), str(number))
         for number in range(passes)
     ]
-    return statistics.estimate(ratios)
+    return statistics.estimate(ratios, statistics.SEPARATES)
 
 
 def false_winners(passes: int) -> float:
@@ -40,7 +40,7 @@ def false_winners(passes: int) -> float:
 
 @pytest.mark.parametrize("passes", [2, 3, 5])
 def test_equal_rows_are_rarely_separable(passes: int) -> None:
-    assert false_winners(passes) < 0.1
+    assert false_winners(passes) < 0.06
 
 
 def test_by_the_normal_distribution_equal_rows_would_be(monkeypatch: pytest.MonkeyPatch) -> None:
