@@ -38,13 +38,14 @@ ON_GPU = [framework for framework in FRAMEWORKS if framework != "numpy"]
 PYTHONS = SpecifierSet(PROJECT["project"]["requires-python"])
 STAMP = "unrolled-stamp.txt"
 GATE = ("-m", "pytest", "-c", "pyproject.toml", "suites/parity")
-# What CI proves where each row waits for a compiler: two tasks whole, of the others the LSTM as it is taught
-# and as the framework has it. The workflows of .github prove every row.
+# What CI proves where each row waits for a compiler: of two tasks most rows, of the others the LSTM as it is
+# taught and as the framework has it, in the dtype that hides nothing. The workflows of .github prove all.
 WHOLE = ("adding", "char_lm")
 OTHERS = sorted({spec.parent.name for spec in (ROOT / "suites/tasks").glob("*/task.toml")} - {*WHOLE})
 COMPILED = [
-    ("--task", ",".join(WHOLE)),
-    ("--task", ",".join(OTHERS), "--cell", "lstm", "--variant", "scratch,native"),
+    ("--task", ",".join(WHOLE), "--cell", "lstm,gru"),
+    ("--task", ",".join(WHOLE), "--cell", "rnn,gru_reset_before", "--dtype", "float64"),
+    ("--task", ",".join(OTHERS), "--cell", "lstm", "--variant", "scratch,native", "--dtype", "float64"),
 ]
 ROUNDED = ("--dtype", "bf16", "--cell", "lstm", "--variant", "scratch,native")
 BRIEFLY = {"torch": [(), ROUNDED], "jax": COMPILED, "tensorflow": COMPILED}
@@ -323,6 +324,12 @@ def overhead(session: nox.Session) -> None:
 
 
 @declare()
+def profile(session: nox.Session) -> None:
+    """Where a row's time goes, by its framework's own profiler (-- --impl jax --variant tuned --size L)."""
+    run_of(session, "suites.bench.profile", *session.posargs)
+
+
+@declare()
 def diagnose(session: nox.Session) -> None:
     """Gradient norms, clipping and hidden states of all four, beside the oracle's (-- --impl jax: of one)."""
     asked = {part.partition("=")[0] for part in session.posargs}
@@ -393,7 +400,7 @@ def tests(session: nox.Session) -> None:
 @declare(tags=["ci"])
 def browser(session: nox.Session) -> None:
     """The report's page in a real browser: Chromium or Chrome, on the path or named by UNROLLED_BROWSER."""
-    run(session, "numpy", "-m", "pytest", *(session.posargs or [BROWSER]))
+    run(session, "numpy", "-m", "pytest", *(session.posargs or ["-n", "logical", BROWSER]))
 
 
 @declare(name="own-layer", tags=["ci"])
@@ -432,7 +439,7 @@ def lock(session: nox.Session) -> None:
 
 @declare(name="parity-brief", tags=["ci"])
 def parity_brief(session: nox.Session) -> None:
-    """All four CPU gates; of JAX and TensorFlow, which compile for long, half of the rows."""
+    """All four CPU gates; of JAX and TensorFlow, which compile for long, a third of the rows."""
     for framework in FRAMEWORKS:
         needs = "harness" if framework == "numpy" else framework
         for rows in BRIEFLY.get(framework, [()]):

@@ -137,6 +137,7 @@ def _timed(item: Timing, first: Timing, what: str) -> Line:
         "tokens_per_s_low": tokens / item.step.high,
         "tokens_per_s_high": tokens / item.step.low,
         **_estimate("over_gemm_floor", "", item.over_floor()),
+        "floor_of": speed.floor_of(item, what),
         **_estimate("over_fastest", "", over),
         "separable_from_fastest": None if over is None else not over.holds_one,
         "passes": len(item.seconds),

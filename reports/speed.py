@@ -27,6 +27,7 @@ PHASES = {
 }
 COMPARED = ("task", "cell", "size", "data", "dtype", "device", "seed")
 MILLI = 1e3
+OF_BYTES = "its floor is the bytes that must move"
 LATENCY = (
     "*ms per token*: of one sequence alone (B = 1), as it comes in a stream: the time over the tokens "
     "chosen, what is read before the first of them included."
@@ -255,12 +256,17 @@ def _notes(item: Timing, what: str) -> list[str]:
         notes.append("one pass: its interval comes from rounds only")
     failures = [record for record in item.row.bench if record["status"] != "ok"]
     notes += [f"a pass is missing: {record['status']}: {brief(record['reason'])}" for record in failures]
-    bounds = [record["body"].get("bounds", {}).get(what, {}) for record in item.records]
-    if any(bound.get("by") == "bytes" for bound in bounds):
-        notes.append("its floor is the bytes that must move")
+    if floor_of(item, what) == "bytes":
+        notes.append(OF_BYTES)
     if item.row.proven_at:
         notes.append(f"proven at {escape(item.row.proven_at)}")
     return notes
+
+
+def floor_of(item: Timing, what: str) -> str:
+    """What its floor is: the model's products; on a GPU the bytes that must move, where that takes longer."""
+    found = [record["body"].get("bounds", {}).get(what, {}).get("by") for record in item.records]
+    return "bytes" if "bytes" in found else "products"
 
 
 def _samples(record: Record, what: str) -> dict[int, list[float]]:

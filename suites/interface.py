@@ -234,8 +234,8 @@ class Implementation(Protocol):
 #     copy(size, device) -> Callable[[], None]
 #                                         of a GPU: a function that moves so many bytes in
 #                                         its memory, half read and half written, and waits
-#     kernels(call) -> list[str]          of a GPU: the names of the kernels that a call
-#                                         ran, those that took longest first
+#     profile(call) -> dict[str, float]   seconds of a call, by the framework's own profiler:
+#                                         by operation, on a GPU by kernel
 #     compilations() -> int               what the framework has compiled or traced in this
 #                                         process so far; it may not grow while samples
 #                                         are taken (without it: nothing is compiled)

@@ -75,6 +75,7 @@ def test_the_sessions_are_those_of_the_design(sessions: dict[str, dict[str, Any]
         "diagnose",
         "diff",
         "overhead",
+        "profile",
         "reproduce",
         "trials",
         "frameworks",

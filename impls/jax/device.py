@@ -1,8 +1,10 @@
 """Threads, precision, versions and the matrix-product floor of JAX."""
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +15,7 @@ from suites.interface import Unavailable
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "jax-cuda12-plugin", "jax-cuda13-plugin")
 
 WORKER = "tf_XLAEigen"  # what XLA calls the threads of its CPU pool
+CLIENT = "tf_XLAPjRtCpuClient"  # and the one that runs what is compiled
 COMPILE = "/jax/core/compile/backend_compile_duration"  # jax.monitoring's event, one a compilation
 COMPILED: list[float] = []  # seconds of each
 # Of a product of float32: named, so that XLA refuses what a device cannot do.
@@ -133,6 +136,37 @@ def copy(size: int, device: str) -> Callable[[], None]:
 
     run()  # compiles
     return run
+
+
+def profile(call: Callable[[], None]) -> dict[str, float]:
+    """Seconds of a call by what XLA made of it: on a CPU the operations of its client's thread, without those
+    inside them, on a GPU the kernels."""
+    with TemporaryDirectory() as folder:
+        with jax.profiler.trace(folder):
+            call()
+        (path,) = Path(folder).rglob("*.xplane.pb")
+        planes = [*jax.profiler.ProfileData.from_file(str(path)).planes]
+    gpus = [plane for plane in planes if "GPU" in plane.name]
+    seconds: Counter[str] = Counter()
+    for plane in gpus or planes:
+        for line in plane.lines:
+            if line.name.startswith("Stream" if gpus else CLIENT):
+                seconds += own((event.start_ns, event.duration_ns, event.name) for event in line.events)
+    return dict(seconds)
+
+
+def own(events):
+    """Seconds by name of a thread's events (start, duration, name), in nanoseconds, without those inside."""
+    seconds: Counter[str] = Counter()
+    around: list = []
+    for start, duration, name in sorted(events, key=lambda event: (event[0], -event[1])):
+        while around and start >= around[-1][0]:
+            around.pop()
+        if around:
+            seconds[around[-1][1]] -= 1e-9 * duration
+        around.append((start + duration, name))
+        seconds[name] += 1e-9 * duration
+    return seconds
 
 
 def compilations() -> int:

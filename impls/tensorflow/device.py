@@ -2,10 +2,14 @@
 
 import gc
 import os
+from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
 from suites.interface import Unavailable
 
@@ -120,6 +124,42 @@ def copy(size: int, device: str) -> Callable[[], None]:
         tf.test.experimental.sync_devices()
 
     return run
+
+
+def profile(call: Callable[[], None]) -> dict[str, float]:
+    """Seconds of a call by operation, without those inside it; a function of XLA's is one operation. On a GPU
+    by kernel."""
+    with TemporaryDirectory() as folder:
+        tf.profiler.experimental.start(folder)
+        call()
+        tf.profiler.experimental.stop()
+        (path,) = Path(folder).rglob("*.xplane.pb")
+        space = xplane_pb2.XSpace.FromString(path.read_bytes())
+    gpus = [plane for plane in space.planes if "GPU" in plane.name]
+    seconds: Counter[str] = Counter()
+    for plane in gpus or space.planes:
+        names = {number: about.name for number, about in plane.event_metadata.items()}
+        for line in plane.lines:
+            if not gpus or line.name.startswith("Stream"):
+                seconds += own(
+                    (event.offset_ps / 1e3, event.duration_ps / 1e3, names[event.metadata_id])
+                    for event in line.events
+                )
+    return dict(seconds)
+
+
+def own(events):
+    """Seconds by name of a thread's events (start, duration, name), in nanoseconds, without those inside."""
+    seconds: Counter[str] = Counter()
+    around: list = []
+    for start, duration, name in sorted(events, key=lambda event: (event[0], -event[1])):
+        while around and start >= around[-1][0]:
+            around.pop()
+        if around:
+            seconds[around[-1][1]] -= 1e-9 * duration
+        around.append((start + duration, name))
+        seconds[name] += 1e-9 * duration
+    return seconds
 
 
 def compilations() -> int:

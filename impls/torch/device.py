@@ -123,8 +123,8 @@ def copy(size, device):
     return run
 
 
-def kernels(call):
-    """The names of the kernels that a call ran, those that took longest first."""
+def profile(call):
+    """Seconds of a call by operation, without those it calls itself; where there is a GPU, by kernel."""
     on_gpu = torch.cuda.is_available()
     activity = torch.profiler.ProfilerActivity
     with torch.profiler.profile(activities=[activity.CUDA if on_gpu else activity.CPU]) as seen:
@@ -132,7 +132,7 @@ def kernels(call):
         if on_gpu:
             torch.cuda.synchronize()
     took = "self_device_time_total" if on_gpu else "self_cpu_time_total"
-    return [event.key for event in sorted(seen.key_averages(), key=lambda e: -getattr(e, took))]
+    return {event.key: 1e-6 * getattr(event, took) for event in seen.key_averages()}
 
 
 def compilations():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-from reports import break_even, frames, statistics
+from reports import break_even, frames, speed, statistics
 from reports.html.cells import (
     HEAD,
     LAST,
@@ -79,6 +79,8 @@ def _notes(line: dict[str, Any]) -> list[str]:
     notes = []
     if line["iqr_over_median"] > statistics.NOISY:
         notes.append(f"noisy: IQR {100 * line['iqr_over_median']:.0f} % of the median")
+    if line["floor_of"] == "bytes":
+        notes.append(speed.OF_BYTES)
     if line["passes"] == 1:
         notes.append("one pass: interval from rounds only")
     if not missing(line["proven_at"]):

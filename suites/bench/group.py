@@ -30,6 +30,7 @@ SYNC_TRIES = 3
 LATE_SYNC_S = 2e-3  # and at least this late: fetching a scalar takes microseconds
 
 KERNELS = 8  # of the GPU's kernels, how many a record names
+TOLD = 200  # characters of why there are none
 
 WORK = {"train": "first_step_s", "infer": "first_infer_s", "decode": "first_decode_s"}  # and its first phase
 
@@ -72,14 +73,24 @@ class Group:
         return Sample(self.floors[what], _nothing, self.iterations.get(what, 1), None)
 
     def kernels(self) -> dict[str, list[str]]:
-        """By work, what the GPU ran for one iteration, longest first: where the framework can tell."""
+        """By work, what the GPU ran for one iteration, longest first, or why that is not known; nothing
+        where the framework does not tell."""
         device = implementations.device_module(self.question.folder)
-        if self.question.row.device != "gpu" or not hasattr(device, "kernels"):
+        if self.question.row.device != "gpu" or not hasattr(device, "profile"):
             return {}
-        return {
-            what: list(device.kernels(lambda call=call: call(self.placed[0])))[:KERNELS]
-            for what, call in self.calls.items()
-        }
+
+        def longest(call: Callable[[Any], Any]) -> list[str]:
+            def once() -> None:
+                call(self.placed[0])
+                self.impl.sync()
+
+            try:
+                seconds = device.profile(once)
+            except Exception as error:  # noqa: BLE001  # the samples are taken: no profiler may lose them
+                return [f"not seen: {type(error).__name__}: {error}"[:TOLD]]
+            return sorted(seconds, key=lambda name: -seconds[name])[:KERNELS]
+
+        return {what: longest(call) for what, call in self.calls.items()}
 
     def warm_up(self, what: str) -> int:
         """Run until a round is no longer faster than those before; sets the iterations of a round.

@@ -22,7 +22,7 @@ from suites import recording, selection
 from suites.bench import __main__ as bench
 from suites.bench.campaign import PYTEST, row_options
 from suites.bench.environments import Environment
-from suites.bench.group import Group, only
+from suites.bench.group import Group, only, work
 
 BAR = 0.01
 PAIRS = 1000  # rounds of each: of 250 the interval was as wide as the bar on two shared cores
@@ -35,11 +35,13 @@ def main(arguments: list[str] | None = None) -> int:
         options = parse(arguments)
         chosen = vars(options)
         question = only(selection.questions(chosen.get, size=bench.SIZE, dtypes=("float32",)))
+        valid = work(question.task)
+        wanted = selection.one_of("work", options.work, valid) if options.work else ""
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     environment = Environment(options.impl, sys.executable, question.row.device, options.threads)
-    own = ["--blocks", str(options.pairs), "--threads", str(options.threads)]
+    own = ["--blocks", str(options.pairs), "--threads", str(options.threads), "-k", wanted]
     module = [
         "-m",
         "pytest",
@@ -58,6 +60,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         prog="python -m suites.bench.overhead", description=__doc__.splitlines()[0]
     )
     selection.add_options(parser.add_argument)
+    parser.add_argument("--work", help="train, infer or decode; each that the task has by default")
     parser.add_argument("--pairs", type=bench.positive, default=PAIRS, help="rounds of each")
     parser.add_argument(
         "--threads", type=bench.positive, default=recording.usable_cores(), help="as for a group"

@@ -93,7 +93,7 @@ class Trainer:
 
     def evaluate(self, step: int, held_out: list[Any]) -> None:
         """A point of the curve: the mean training loss since the point before, the primary metric."""
-        task, dtype, primary = self.question.task, self.question.row.dtype, self.known.unit
+        task, dtype, primary = self.question.task, self.question.row.kept, self.known.unit
         began = time.perf_counter()
         found = evaluate(self.impl, task, dtype, held_out, primary)
         self.evaluation_seconds += time.perf_counter() - began

@@ -35,9 +35,9 @@ def copy(size, device):
     MOVED.append(size)
     return lambda: time.sleep(SECONDS) if SECONDS else None
 
-def kernels(call):
+def profile(call):
     call()
-    return [f"kernel {n}" for n in range(20)]
+    return {f"kernel {n}": 1 / (1 + n) for n in reversed(range(20))}
 """
 
 
@@ -101,6 +101,16 @@ def test_a_group_on_a_gpu_has_the_longer_floor_and_names_its_kernels(
     built.floors["floor_train"]()
     assert (time.perf_counter() - began >= 0.05) == (by == "bytes")
     assert built.kernels() == {what: [f"kernel {n}" for n in range(groups.KERNELS)] for what in built.calls}
+
+
+def test_a_profiler_that_fails_loses_no_samples(tmp_path: Path) -> None:
+    (tmp_path / "scratch.py").write_text(SCRATCH, encoding="utf-8")
+    broken = DEVICE.replace("SECONDS", "0.0").replace("    call()\n", "    raise OSError('no CUPTI')\n")
+    (tmp_path / "device.py").write_text(broken, encoding="utf-8")
+    chosen = {"impl": str(tmp_path), "task": "adding", "cell": "lstm", "device": "gpu"}
+    (question,) = questions(chosen.get, size="tiny", dtypes=("float32",))
+    found = groups.build(question, threads=1).kernels()
+    assert found == {what: ["not seen: OSError: no CUPTI"] for what in ("train", "infer")}
 
 
 def test_on_a_cpu_the_floor_is_the_products() -> None:

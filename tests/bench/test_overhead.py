@@ -106,6 +106,12 @@ def test_both_loops_run_the_same_work(tmp_path: Path) -> None:
     assert set(medians(done.stdout)) == {"train", "infer"}
 
 
+def test_one_work_alone(tmp_path: Path) -> None:
+    done = run(tmp_path, LENIENT, "--pairs", "12", "--work", "infer")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert set(medians(done.stdout)) == {"infer"}
+
+
 def test_nothing_measured_is_under_way_when_the_next_begins(tmp_path: Path) -> None:
     """pytest-benchmark calls once more after the rounds."""
     done = run(tmp_path, UNDER_WAY, "--pairs", "12")
@@ -137,6 +143,7 @@ def test_the_interval_of_a_median_is_exact(n: int) -> None:
         (["--impl", "nunpy", "--task", "adding"], "Did you mean 'numpy'"),
         (["--impl", "numpy", "--task", "adding"], "expected options that select one row"),
         (["--impl", "numpy", "--pear", "3"], "Did you mean --pairs"),
+        ([*ROW, "--work", "trian"], "Did you mean 'train'"),
     ],
 )
 def test_mistakes_are_told_without_a_traceback(

@@ -113,3 +113,27 @@ def test_on_a_cpu_nothing_is_rounded_and_that_is_said(dtype: str) -> None:
 
 def test_a_copy_moves_what_it_is_asked_to() -> None:
     own("device").copy(1000, "cpu")()
+
+
+def test_a_profile_says_what_of_a_call_took_how_long() -> None:
+    """A loop's own time is not that of what is in it."""
+    import jax.numpy as jnp
+
+    def step(h: Any, x: Any) -> Any:
+        h = jnp.tanh(h @ W + x)
+        return h, h
+
+    run = jax.jit(lambda xs: jax.lax.scan(step, jnp.zeros((64, 200)), xs)[1])
+    W, xs = jnp.ones((200, 200)) / 200, jnp.ones((50, 64, 200))
+    jax.block_until_ready(run(xs))
+    found = own("device").profile(lambda: jax.block_until_ready(run(xs)))
+    assert any("while" in name for name in found)
+    longest = max(found, key=found.__getitem__)
+    assert "while" not in longest
+    assert 0 < found[longest] < 5
+
+
+def test_time_inside_counts_once() -> None:
+    events = [(0, 100, "a"), (10, 20, "b"), (15, 5, "c"), (40, 50, "b"), (200, 10, "a")]
+    found = {name: round(1e9 * seconds) for name, seconds in own("device").own(events).items()}
+    assert found == {"a": 40, "b": 65, "c": 5}

@@ -27,3 +27,15 @@ def test_strict_is_read_back() -> None:
 
 def test_a_copy_moves_what_it_is_asked_to() -> None:
     implementations.device_module(TENSORFLOW).copy(1000, "cpu")()
+
+
+def test_a_profile_says_what_of_a_call_took_how_long() -> None:
+    @tf.function
+    def run(a: Any) -> Any:
+        return a @ a
+
+    a = tf.ones((600, 600))
+    run(a)
+    found = implementations.device_module(TENSORFLOW).profile(lambda: run(a).numpy())
+    assert any(name.startswith("MatMul") for name in found)
+    assert 0 < sum(found.values()) < 60

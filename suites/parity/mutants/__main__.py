@@ -8,18 +8,24 @@ that dies on a row which fails without it proves nothing.
 from __future__ import annotations
 
 import argparse
+import multiprocessing
+import signal
 import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 from results.errors import UserError, unknown
-from suites import implementations
+from suites import implementations, recording
+from suites.bench.__main__ import INTERRUPTED
 from suites.interface import Unavailable
 from suites.parity.mutants.mutation import (
     HERE,
     Mutation,
     Verdict,
-    climb,
-    copied,
-    known,
+    check_sound,
     mutated,
     names,
     read,
@@ -27,6 +33,7 @@ from suites.parity.mutants.mutation import (
 )
 
 COLUMNS = "{:>9}  {:<58} {:>9} {:>6}  {:<30} {:<36} {:<19} {}"
+CHUNK = 4
 HEADER = ("", "mutation", "predicted", "killed", "tensor", "where", "error / tolerance", "verdict")
 
 
@@ -37,10 +44,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--only", metavar="NAME", help="one mutation, by its name")
     options = parser.parse_args(arguments)
     try:
-        return campaign(options.impl, chosen(options.impl, options.only))
+        mutations = chosen(options.impl, options.only)
+        return campaign(options.impl, mutations, min(recording.usable_cores(), len(mutations)))
     except (UserError, Unavailable) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("\nInterrupted.", file=sys.stderr)
+        return INTERRUPTED
 
 
 def chosen(impl: str, only: str | None) -> list[Mutation]:
@@ -56,39 +67,42 @@ def chosen(impl: str, only: str | None) -> list[Mutation]:
     return found
 
 
-def campaign(impl: str, mutations: list[Mutation]) -> int:
+def campaign(impl: str, mutations: list[Mutation], processes: int = 1) -> int:
     """Print the table as it grows; 1 where a mutation does not die as stated, else 0."""
     for mutation in mutations:  # all of them, before the first climbs
         mutated(mutation, implementations.find(impl).path)
-    print(f"{len(mutations)} mutations of {impl}")
-    print(COLUMNS.format(*HEADER))
-    sound: set[tuple[str, str, str, str]] = set()
+    rows = list(dict.fromkeys(mutation.row for mutation in mutations))
+    implementations.builder(implementations.find(impl), rows[0][0])  # a missing package, told by its own name
+    about = f"{len(mutations)} mutations of {impl}"
+    print(f"{about}; without them {len(rows)} rows must pass, which climb first", flush=True)
     wrong = []
-    for count, mutation in enumerate(mutations, start=1):
-        if mutation.row not in sound:
-            check_sound(impl, mutation.row)
-            sound.add(mutation.row)
-        verdict = try_out(impl, mutation)
-        print(line(f"{count}/{len(mutations)}", mutation, verdict), flush=True)
-        if verdict.problem:
-            wrong.append(mutation.name)
-    print(f"{len(mutations) - len(wrong)} of {len(mutations)} died as stated, on {len(sound)} sound rows.")
+    with shared_out(processes) as each:
+        list(each(partial(check_sound, impl), rows))
+        print(COLUMNS.format(*HEADER), flush=True)
+        verdicts = each(partial(try_out, impl), mutations)
+        for count, (mutation, verdict) in enumerate(zip(mutations, verdicts, strict=True), start=1):
+            print(line(f"{count}/{len(mutations)}", mutation, verdict), flush=True)
+            if verdict.problem:
+                wrong.append(mutation.name)
+    print(f"{len(mutations) - len(wrong)} of {len(mutations)} died as stated, on {len(rows)} sound rows.")
     if wrong:
         print("Not as stated: " + "; ".join(wrong))
     return 1 if wrong else 0
 
 
-def check_sound(impl: str, row: tuple[str, str, str, str]) -> None:
-    """Raise UserError unless the copy without a defect passes on this row."""
-    implementations.builder(implementations.find(impl), row[0])  # a missing package, told by its own name
-    with copied(impl) as folder:
-        last = climb(folder, row)[-1]
-    top = 7 if known(*row[1:3]).fixture.task.model.generates else 5
-    if last.status == "failed" or last.level != top:
-        raise UserError(
-            f"{impl} {' '.join(row)}: expected a sound row to mutate, got one that ends at level "
-            f"{last.level}, {last.status}. See `nox -s parity-{impl}-cpu`."
-        )
+@contextmanager
+def shared_out(processes: int) -> Iterator[Callable[..., Any]]:
+    """``map``, or one like it that so many processes share: each climbs with one thread."""
+    if processes == 1:
+        yield map
+        return
+    fresh = multiprocessing.get_context("spawn")  # a framework's threads do not outlive a fork
+    pool = ProcessPoolExecutor(processes, fresh, signal.signal, (signal.SIGINT, signal.SIG_IGN))
+    try:
+        # few at a time, for they take from milliseconds to seconds; some, for they ask the oracle the same
+        yield partial(pool.map, chunksize=CHUNK)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def line(count: str, mutation: Mutation, verdict: Verdict) -> str:

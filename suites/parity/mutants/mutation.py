@@ -134,6 +134,18 @@ def known(task: str, cell: str) -> Reference:
     return reference(spec.load(task, cell=cell), 0)
 
 
+def check_sound(impl: str, row: tuple[str, str, str, str]) -> None:
+    """Raise UserError unless the copy without a defect passes on this row."""
+    with copied(impl) as folder:
+        last = climb(folder, row)[-1]
+    top = 7 if known(*row[1:3]).fixture.task.model.generates else 5
+    if last.status == "failed" or last.level != top:
+        raise UserError(
+            f"{impl} {' '.join(row)}: expected a sound row to mutate, got one that ends at level "
+            f"{last.level}, {last.status}. See `nox -s parity-{impl}-cpu`."
+        )
+
+
 def try_out(impl: str, mutation: Mutation) -> Verdict:
     """Apply the mutation to a copy, let it climb, and judge."""
     with copied(impl, mutation) as folder:
