@@ -15,7 +15,7 @@ from suites.interface import Unavailable
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "jax-cuda12-plugin", "jax-cuda13-plugin")
 
 WORKER = "tf_XLAEigen"  # what XLA calls the threads of its CPU pool
-CLIENT = "tf_XLAPjRtCpuClient"  # and the one that runs what is compiled
+THREADS = "tf_XLA"  # and how the names of all its threads begin
 COMPILE = "/jax/core/compile/backend_compile_duration"  # jax.monitoring's event, one a compilation
 COMPILED: list[float] = []  # seconds of each
 # Of a product of float32: named, so that XLA refuses what a device cannot do.
@@ -139,8 +139,8 @@ def copy(size: int, device: str) -> Callable[[], None]:
 
 
 def profile(call: Callable[[], None]) -> dict[str, float]:
-    """Seconds of a call by what XLA made of it: on a CPU the operations of its client's thread, without those
-    inside them, on a GPU the kernels."""
+    """Seconds of a call by what XLA made of it: on a CPU its operations, in all of its threads and without
+    those inside them, on a GPU the kernels. What runs and awaits them is left out."""
     with TemporaryDirectory() as folder:
         with jax.profiler.trace(folder):
             call()
@@ -150,9 +150,9 @@ def profile(call: Callable[[], None]) -> dict[str, float]:
     seconds: Counter[str] = Counter()
     for plane in gpus or planes:
         for line in plane.lines:
-            if line.name.startswith("Stream" if gpus else CLIENT):
+            if line.name.startswith("Stream" if gpus else THREADS):
                 seconds += own((event.start_ns, event.duration_ns, event.name) for event in line.events)
-    return dict(seconds)
+    return {name: took for name, took in seconds.items() if gpus or "::" not in name}
 
 
 def own(events):

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,8 @@ from tensorflow.tsl.profiler.protobuf import xplane_pb2
 from suites.interface import Unavailable
 
 PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "numpy")
+
+WAITS = re.compile("::|BlockUntilReady")  # of what a profile holds: no operation
 
 DEVICES = {"cpu": "/CPU:0", "gpu": "/GPU:0"}
 
@@ -127,8 +130,8 @@ def copy(size: int, device: str) -> Callable[[], None]:
 
 
 def profile(call: Callable[[], None]) -> dict[str, float]:
-    """Seconds of a call by operation, without those inside it; a function of XLA's is one operation. On a GPU
-    by kernel."""
+    """Seconds of a call by operation, in all threads and without those inside it, on a GPU by kernel. What
+    runs and awaits them is left out."""
     with TemporaryDirectory() as folder:
         tf.profiler.experimental.start(folder)
         call()
@@ -145,7 +148,7 @@ def profile(call: Callable[[], None]) -> dict[str, float]:
                     (event.offset_ps / 1e3, event.duration_ps / 1e3, names[event.metadata_id])
                     for event in line.events
                 )
-    return dict(seconds)
+    return {name: took for name, took in seconds.items() if gpus or not WAITS.search(name)}
 
 
 def own(events):

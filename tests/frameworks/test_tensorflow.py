@@ -37,5 +37,5 @@ def test_a_profile_says_what_of_a_call_took_how_long() -> None:
     a = tf.ones((600, 600))
     run(a)
     found = implementations.device_module(TENSORFLOW).profile(lambda: run(a).numpy())
-    assert any(name.startswith("MatMul") for name in found)
+    assert any("MatMul" in name for name in found)
     assert 0 < sum(found.values()) < 60
