@@ -44,7 +44,7 @@ def test_data_alone_selects_the_tasks_that_have_it() -> None:
         ({"impl": "nunpy"}, "Did you mean 'numpy'"),
         ({"impl": "numpy", "variant": "scrach"}, "Did you mean 'scratch'"),
         ({"impl": "numpy", "cell": "lstm,gur"}, "Did you mean 'gru'"),
-        ({"impl": "numpy", "dtype": "float16"}, "Known: float32, float64"),
+        ({"impl": "numpy", "dtype": "float16"}, "Known: bf16, float32, float64, tf32"),
         ({"impl": "numpy", "device": "gpuu"}, "Did you mean 'gpu'"),
         ({"impl": "numpy", "seed": "-1"}, "--seed"),
         ({"impl": "numpy", "batch": "many"}, "--batch: expected a whole number, got 'many'"),

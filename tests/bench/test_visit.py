@@ -93,7 +93,8 @@ def test_what_no_time_is_left_for_is_not_begun() -> None:
 
 
 LISTENS = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 try:
     open({mark!r}, "w").close()
     time.sleep(60)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from suites import implementations, spec
+from suites import implementations, spec, weights
 from suites.interface import Unavailable
 from suites.parity.ladder import Climb
 from suites.parity.level import Level
@@ -27,8 +27,7 @@ def own(name: str) -> Any:
 
 def as_cudnn(xs: Any, h: Any, c: Any, flat: Any, lengths: Any, *sizes: Any) -> Any:
     """What the binding computes, by the reference that JAX has beside it, in any dtype and on any device."""
-    from jax.experimental import rnn
-
+    rnn = own("cudnn").rnn
     *shape, dropout, both = sizes
     return rnn.lstm_ref(
         xs, h, c, *rnn.unpack_lstm_weights(flat, *shape, both), lengths, *shape, dropout, both
@@ -75,7 +74,7 @@ def test_a_prompt_of_one_token_is_read_without_cudnn(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(module.rnn, "lstm", None)
     task = spec.load("char_lm", cell="lstm", size="tiny")
     model = task.model
-    params = {name: np.ones(shape, np.float32) for name, shape in _shapes(task).items()}
+    params = {name: np.ones(shape, np.float32) for name, shape in weights.shapes(task.model).items()}
     zeros = np.zeros((2, model.hidden), np.float32)
     state = {f"encoder.{k}.fwd": (zeros, zeros) for k in range(model.layers)}
     xs = np.zeros((2, 0, model.embedding), np.float32)
@@ -84,19 +83,12 @@ def test_a_prompt_of_one_token_is_read_without_cudnn(monkeypatch: pytest.MonkeyP
     assert all((np.asarray(part) == 0).all() for parts in final.values() for part in parts)
 
 
-def _shapes(task: Task) -> dict[str, tuple[int, ...]]:
-    from suites import weights
-
-    return weights.shapes(task.model)
-
-
 def test_cudnn_holds_an_lstm_of_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     holds, device = own("cudnn").holds, own("device")
     lstm, gru = (spec.load("adding", cell=cell).model for cell in ("lstm", "gru"))
     assert holds(lstm, "float32")
     assert not holds(lstm, "float64")
     assert not holds(gru, "float32")
-    monkeypatch.setattr(jax.config, "update", lambda name, value: setattr(config, name, value))
     config = type("Config", (), {"jax_default_matmul_precision": "highest"})()
     monkeypatch.setattr(device.jax, "config", config)
     config.jax_default_matmul_precision = device.ALGORITHMS["tf32"]
@@ -119,7 +111,7 @@ def test_a_copy_moves_what_it_is_asked_to() -> None:
 
 def test_a_profile_says_what_of_a_call_took_how_long() -> None:
     """A loop's own time is not that of what is in it."""
-    import jax.numpy as jnp
+    jnp = jax.numpy
 
     def step(h: Any, x: Any) -> Any:
         h = jnp.tanh(h @ W + x)

@@ -104,7 +104,7 @@ def test_a_row_that_leaves_the_envelope_says_when() -> None:
 
 
 def test_the_horizon_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(climbing, "horizon", lambda envelope, params: 37)
+    monkeypatch.setattr(climbing, "horizon", lambda envelope, params, dtype: 37)
     last = levels(oracle, "float32")[-1]
     assert last.status == "horizon reached"
     assert last.detail == f"the oracle's own float32 error passes {HORIZON:g} after 37 of 100 steps"
