@@ -85,7 +85,8 @@ def finish(
     body: dict[str, Any] = {"levels": [level.record() for level in levels], "digest": digest}
     body["settings"] = request.config.stash[SETTINGS]
     if status != "skipped":
-        body["settings"] |= implementations.precise(question.folder, question.row.dtype, question.row.device)
+        own = implementations.precise(question.folder, question.row.dtype, question.row.device)
+        body["settings"] = body["settings"] | own  # those of the session are every row's
     if path is not None:
         body["path"] = path
     stated = implementations.deviation(question.folder, question.row.variant, question.row.cell)

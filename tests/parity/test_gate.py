@@ -64,6 +64,14 @@ def record(records: Path) -> dict[str, object]:
     return found
 
 
+PRECISE = """
+
+
+def precise(dtype, device):
+    return {"rounded": "yes"} if dtype == "bf16" else {}
+"""
+
+
 def test_a_sound_row_prints_a_line_a_level(tmp_path: Path) -> None:
     done = gate(tmp_path, "--impl", "numpy", *ONE)
     assert done.returncode == 0, done.stdout
@@ -211,3 +219,15 @@ def test_mistakes_are_told_without_a_traceback(tmp_path: Path, arguments: list[s
     assert done.returncode not in (0, 1)
     assert words in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_row_keeps_the_precision_of_none_but_itself(tmp_path: Path) -> None:
+    mine = copy(tmp_path / "mine")
+    with (mine / "device.py").open("a", encoding="utf-8") as file:
+        file.write(PRECISE)
+    records = tmp_path / "records"
+    done = gate(records, "--impl", str(mine), *ONE[:-1], "bf16,float32", "-n", "0")
+    assert done.returncode == 0, done.stdout
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in records.glob("parity-*.json")]
+    told = {one["row"]["dtype"]: one["body"]["settings"].get("rounded") for one in found}
+    assert told == {"bf16": "yes", "float32": None}
