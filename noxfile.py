@@ -48,7 +48,14 @@ COMPILED = [
     ("--task", ",".join(OTHERS), "--cell", "lstm", "--variant", "scratch,native", "--dtype", "float64"),
 ]
 ROUNDED = ("--dtype", "bf16", "--cell", "lstm", "--variant", "scratch,native")
-BRIEFLY = {"torch": [(), ROUNDED], "jax": COMPILED, "tensorflow": COMPILED}
+REMADE = ("--variant", "remat", "--task", "char_lm,sentiment,seq2seq")
+REMADE_ONCE = (*REMADE, "--cell", "lstm", "--dtype", "float32")
+BRIEFLY = {
+    "numpy": [(), REMADE],
+    "torch": [(), ROUNDED, REMADE],
+    "jax": [*COMPILED, REMADE_ONCE],
+    "tensorflow": [*COMPILED, REMADE_ONCE],
+}
 BROWSER = "tests/browser"  # a session of its own: not every machine has one
 FRAMEWORK = "tests/frameworks"  # likewise: each file needs the framework of its name
 

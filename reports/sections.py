@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from reports import break_even, diagnostics, quality, quiet, scaling, speed, tables
+from reports import break_even, diagnostics, quality, quiet, scaling, speed, tables, variants
 from reports.equivalence import equivalence
 from reports.machines import WORKS, Machine
 from reports.markdown import NOTHING, escape
@@ -120,6 +120,11 @@ def _throughput(what: str) -> Callable[[Machine], Iterator[Table]]:
     return make
 
 
+def _variants(machine: Machine) -> Iterator[Table]:
+    for what, title in WORKS.items():
+        yield Table(variants.table_of(machine.rows, what), f"{title}, over the framework's own layer")
+
+
 def _startup(machine: Machine) -> Iterator[Table]:
     yield Table(speed.startup(machine.alone))
 
@@ -193,6 +198,14 @@ SECTIONS = (
         drawn=False,
     ),
     *(Section(what, title, "", _throughput(what), UNTIMED[what]) for what, title in WORKS.items()),
+    Section(
+        "variants",
+        "Variants of one framework",
+        variants.TEXT,
+        _variants,
+        "no two variants of a framework were timed side by side",
+        drawn=False,
+    ),
     Section(
         "start",
         "Import, build and first step",

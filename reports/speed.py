@@ -13,7 +13,7 @@ import pandas as pd
 from reports import statistics
 from reports.markdown import NOTHING, brief, escape
 from reports.rows import Row, threads
-from reports.statistics import Estimate, Logs
+from reports.statistics import Blocks, Estimate, Logs
 from reports.tables import asked, who
 from results.record import Record, canonical
 
@@ -41,6 +41,7 @@ class Timing:
     row: Row
     records: tuple[Record, ...]
     seconds: Mapping[PassId, Logs]
+    blocks: Mapping[PassId, Blocks]
     floors: Mapping[PassId, Logs]  # time over GEMM floor, of the passes that measured one
     spread: float
     rounds: int
@@ -65,16 +66,23 @@ class Timing:
         return {}
 
     def over(self, other: Timing) -> Estimate | None:
-        """This row's time over the other's, paired by pass, with the interval that separates rows; None
-        where they share no pass."""
+        """This row's time over the other's, paired round by round in each pass, with the interval that
+        separates rows; None where they share no pass."""
         if id(other) not in self._ratios:  # kept with the other: an id is its own while it lives
             self._ratios[id(other)] = other, self._over(other)
         return self._ratios[id(other)][1]
 
     def _over(self, other: Timing) -> Estimate | None:
-        shared = sorted(set(self.seconds) & set(other.seconds))
-        ratios = [self.seconds[number] - other.seconds[number] for number in shared]
+        ratios = list(self.ratios(other).values())
         return statistics.estimate(ratios, statistics.SEPARATES) if ratios else None
+
+    def ratios(self, other: Timing) -> dict[PassId, Logs]:
+        """The same in each pass that both share."""
+        names = (*_names(self.records[0]), *_names(other.records[0]))
+        return {
+            number: statistics.paired(self.blocks[number], other.blocks[number], str(number), *names)
+            for number in sorted(set(self.blocks) & set(other.blocks))
+        }
 
 
 @dataclass(frozen=True)
@@ -135,8 +143,15 @@ def groups(rows: Sequence[Row]) -> list[Group]:
 
 def timings(group: Group, what: str) -> list[Timing]:
     """Of every row that may be shown, the fastest first."""
-    found = [timing(row, group.threads, what) for row in group.rows if not row.verdict]
-    return sorted((item for item in found if item is not None), key=lambda item: item.step.value)
+    measured = [timing(row, group.threads, what) for row in group.rows if not row.verdict]
+    found = sorted((item for item in measured if item is not None), key=lambda item: item.step.value)
+    return sorted(found, key=lambda item: _times(item, found[0]))  # by pairs, which can be of another order
+
+
+def _times(item: Timing, other: Timing) -> float:
+    """How many times the other's time it took, by pairs where there are any."""
+    paired = None if item is other else item.over(other)
+    return item.step.value / other.step.value if paired is None else paired.value
 
 
 def timing(row: Row, count: str, what: str) -> Timing | None:
@@ -152,10 +167,10 @@ def _measured(row: Row, count: str, what: str) -> Timing | None:
     records = tuple(r for r in row.bench if r["status"] == "ok" and threads(r) == count and _samples(r, what))
     if not records:
         return None
-    seconds, floors = {}, {}
+    seconds, timed, floors = {}, {}, {}
     for record in records:
         number = (record["body"]["campaign"], record["body"]["pass"])
-        blocks = _samples(record, what)
+        blocks = timed[number] = _samples(record, what)
         names = (what, *_names(record))
         seconds[number] = statistics.median([s for block in blocks.values() for s in block], *names)
         floor = _samples(record, f"floor_{what}")
@@ -166,7 +181,7 @@ def _measured(row: Row, count: str, what: str) -> Timing | None:
         if pairs:
             floors[number] = statistics.mean(pairs, "blocks", *names)
     samples = [s for record in records for block in _samples(record, what).values() for s in block]
-    return Timing(row, records, seconds, floors, statistics.spread(samples), len(samples))
+    return Timing(row, records, seconds, timed, floors, statistics.spread(samples), len(samples))
 
 
 def throughput(group: Group, what: str, timed: Sequence[Timing]) -> pd.DataFrame:
@@ -189,7 +204,7 @@ def fastest(timed: Sequence[Timing]) -> str:
     ratios = [(other, other.over(first)) for other in others]
     if any(found is None for _, found in ratios):
         return "Not every row shares a pass with the others: no fastest row is named."
-    level = [other for other, found in ratios if found is not None and found.holds_one]
+    level = [other for other, found in ratios if found is not None and found.low <= 1.0]
     if not level:
         return f"Fastest: {_name(first)}."
     return f"Fastest, not separable: {', '.join(_name(item) for item in (first, *level))}."
@@ -231,14 +246,15 @@ def _timed_line(item: Timing, first: Timing, what: str) -> dict[str, str]:
         **({"ms per token": statistics.in_words(step, MILLI / tokens)} if latency(item.row, what) else {}),
         "tokens/s": statistics.cut(rates[0], statistics.decimals(*rates)),
         "x GEMM floor": _with_interval(item.over_floor()) or NOTHING,
-        "x fastest": "1 (reference)" if item is first else _ratio_cell(item.over(first)),
+        "x fastest": "1 (reference)" if item is first else ratio(item.over(first)),
         "passes x rounds": _counts(item),
         "path": escape(path(item)),
         "notes": "; ".join(_notes(item, what)) or NOTHING,
     }
 
 
-def _ratio_cell(found: Estimate | None) -> str:
+def ratio(found: Estimate | None) -> str:
+    """A ratio of two rows in a cell, and whether they are told apart."""
     if found is None:
         return "not paired"
     return ("not separable, " if found.holds_one else "") + _with_interval(found)

@@ -14,7 +14,7 @@ import math
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +41,7 @@ INTRODUCTION = """\
 
 One row under two names, and slowed down by planted shares, each a process of its own in every pass: \
 {repeats} repeats of {passes} passes with {blocks} blocks, {rows}, {machine}. A repeat is judged as the \
-report judges a comparison. *Separable*: the 98 % interval of the ratio of the two {quantity} does not \
+report judges a comparison. *Separable*: the 98 % interval of the ratio of the two times does not \
 hold 1, which for two names of one row is a false difference; *found*: it lies above 1. In brackets the \
 95 % interval of the share (Wilson 1927). *Scatter*: the standard deviation of the ratio from pass to \
 pass; *half width*: of the interval of the ratio.
@@ -100,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         records = [_shortened(record, options.blocks) for record in store.read_all(options.records)[0]]
         repeats = repeated(records, options.passes)
-        page, met = judged(repeats, options.passes, options.over_floor)
+        page, met = judged(repeats, options.passes)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -118,7 +118,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--passes", type=int, default=PASSES, help="passes of a repeat")
     parser.add_argument("--blocks", type=int, help="judge by only the first so many blocks of each group")
-    parser.add_argument("--over-floor", action="store_true", help="judge by the time over the GEMM floor")
     parser.add_argument("--out", type=Path, help="file that the page is written to, too")
     return parser
 
@@ -166,12 +165,8 @@ def repeated(records: Sequence[Record], passes: int) -> list[list[Record]]:
     return repeats
 
 
-def comparisons(records: Sequence[Record], over_floor: bool = False) -> list[Comparison]:
-    """Every two rows of one repeat, in every kind of work. Raises UserError for a row that is not proven.
-
-    ``over_floor`` compares the times over the GEMM floor, which is the same for all rows, and sees less
-    of the machine's drift than the times do.
-    """
+def comparisons(records: Sequence[Record]) -> list[Comparison]:
+    """Every two rows of one repeat, in every kind of work. Raises UserError for a row that is not proven."""
     found = []
     rows, _ = select(records)
     for row in rows:
@@ -180,12 +175,10 @@ def comparisons(records: Sequence[Record], over_floor: bool = False) -> list[Com
     for group in speed.groups(rows):
         for what in WORKS:
             timed = sorted(speed.timings(group, what), key=lambda item: (_share(item), _name(item)))
-            if over_floor:
-                timed = [replace(item, seconds=item.floors) for item in timed]
             for fast, slow in itertools.combinations(timed, 2):
                 ratio = slow.over(fast)
                 if ratio is not None:
-                    logs = tuple(slow.seconds[n].value - fast.seconds[n].value for n in slow.seconds)
+                    logs = tuple(one.value for one in slow.ratios(fast).values())
                     shares = (_share(slow), _share(fast))
                     found.append(Comparison(what, *shares, fast is timed[0], ratio, logs))
     return found
@@ -209,12 +202,12 @@ def lines(found: Sequence[Comparison]) -> list[Line]:
     return [Line(what, share, tuple(same[what, share])) for what, share in order]
 
 
-def judged(repeats: Sequence[Sequence[Record]], passes: int, over_floor: bool = False) -> tuple[str, bool]:
+def judged(repeats: Sequence[Sequence[Record]], passes: int) -> tuple[str, bool]:
     """The page, and whether both bars are met.
 
     False differences are counted over all kinds of work together, for they are too few in one.
     """
-    found = [item for records in repeats for item in comparisons(records, over_floor)]
+    found = [item for records in repeats for item in comparisons(records)]
     every = lines(found)
     equal = [line for line in every if line.share == 0]
     planted = [line for line in every if line.share == JUDGED]
@@ -231,9 +224,8 @@ def judged(repeats: Sequence[Sequence[Record]], passes: int, over_floor: bool = 
         f"\n- {100 * JUDGED:g} % slower: found in at least {100 * FOUND_AT_LEAST:g} % of the repeats in "
         f"every kind of work: **{_met(enough)}**.\n"
     )
-    quantity = "times over the GEMM floor" if over_floor else "times"
     page = (
-        _introduction(repeats, passes, quantity),
+        _introduction(repeats, passes),
         table([_cells(line) for line in every]),
         bars + _coverage(found),
     )
@@ -265,7 +257,7 @@ def _cells(line: Line) -> dict[str, str]:
     }
 
 
-def _introduction(repeats: Sequence[Sequence[Record]], passes: int, quantity: str) -> str:
+def _introduction(repeats: Sequence[Sequence[Record]], passes: int) -> str:
     """What was run, and where."""
     timed = [record for record in repeats[-1] if record["kind"] == "bench"]
     body, hardware = timed[-1]["body"], timed[-1]["provenance"]["hardware"]
@@ -275,7 +267,6 @@ def _introduction(repeats: Sequence[Sequence[Record]], passes: int, quantity: st
     return INTRODUCTION.format(
         repeats=len(repeats),
         passes=passes,
-        quantity=quantity,
         blocks=1 + max(block["block"] for block in body["blocks"]),
         rows=escape(
             f"{', '.join(sorted(asked))} ({', '.join(sorted(kernels))}; {', '.join(sorted(versions))})"

@@ -23,7 +23,8 @@ from suites.interface import Implementation, Unavailable
 from suites.spec import CELLS, Task
 
 IMPLS = Path(__file__).parent.parent / "impls"
-VARIANTS = ("scratch", "native", "tuned")
+VARIANTS = ("scratch", "native", "tuned", "remat")
+ON_REQUEST = ("remat",)  # of the variants, those that a command takes only where it is asked to
 PLAIN_DEVICE = "suites.plain_device"
 
 Build = Callable[[Task, str, str], Implementation]
@@ -52,6 +53,11 @@ class Folder:
     def variants(self) -> list[str]:
         """The variants that the folder holds, in the project's order."""
         return [variant for variant in VARIANTS if (self.path / f"{variant}.py").is_file()]
+
+    @property
+    def usual(self) -> list[str]:
+        """Those that a command takes where none is asked for."""
+        return [variant for variant in self.variants if variant not in ON_REQUEST] or self.variants
 
 
 def names() -> list[str]:

@@ -16,7 +16,7 @@ DEVICES = ("cpu", "gpu")
 OPTIONS = {
     "--impl": "implementation: numpy, torch, jax, tensorflow, or the path of a folder",
     "--device": "cpu (default) or gpu",
-    "--variant": "scratch, native, tuned; all that the folder has by default",
+    "--variant": "scratch, native, tuned, of these all that the folder has by default; remat",
     "--task": "task by name, or the path of a TOML file; all by default",
     "--cell": "rnn, lstm, gru, gru_reset_before; all of the task by default",
     "--dtype": "float32, float64; declared: tf32, bf16",
@@ -94,7 +94,7 @@ def questions(
         )
     folder = implementations.find(impl)
     device = one_of("device", get("device") or "cpu", DEVICES)
-    variants = _several(get("variant"), folder.variants, "variant")
+    variants = _several(get("variant"), folder.usual, "variant", folder.variants)
     chosen_dtypes = _several(get("dtype"), dtypes, "dtype", valid)
     seed = _integer("seed", get("seed"), 0)
     found = []
@@ -156,7 +156,10 @@ def one_of(what: str, name: str, valid: tuple[str, ...] | list[str]) -> str:
 
 
 def _several(
-    text: str | None, default: list[str] | tuple[str, ...], what: str, valid: tuple[str, ...] | None = None
+    text: str | None,
+    default: list[str] | tuple[str, ...],
+    what: str,
+    valid: list[str] | tuple[str, ...] | None = None,
 ) -> list[str]:
     """The names in a comma-separated option, or the default."""
     if text is None:

@@ -24,8 +24,14 @@ def folder(tmp_path: Path) -> Path:
 
 def test_those_of_the_project() -> None:
     assert implementations.names() == ["jax", "numpy", "tensorflow", "torch"]
-    assert implementations.find("numpy").variants == ["scratch", "tuned"]
-    assert implementations.find("torch").variants == ["scratch", "native", "tuned"]
+    assert implementations.find("numpy").variants == ["scratch", "tuned", "remat"]
+    assert implementations.find("torch").variants == ["scratch", "native", "tuned", "remat"]
+    assert implementations.find("torch").usual == ["scratch", "native", "tuned"]
+
+
+def test_a_folder_that_has_but_a_variant_on_request_has_it(folder: Path) -> None:
+    (folder / "scratch.py").rename(folder / "remat.py")
+    assert implementations.find(str(folder)).usual == ["remat"]
 
 
 def test_a_folder_elsewhere_with_relative_imports(folder: Path) -> None:
@@ -71,7 +77,7 @@ def test_a_broken_module_is_named(folder: Path, source: str, words: str) -> None
     [
         ("troch", "Did you mean 'torch'"),
         ("no/such/folder", "expected a folder, got none"),
-        ("suites", "expected one of scratch.py, native.py, tuned.py"),
+        ("suites", "expected one of scratch.py, native.py, tuned.py, remat.py"),
     ],
 )
 def test_what_is_no_implementation(name: str, words: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 from suites import implementations, spec, tasks, weights
 
 
-@pytest.mark.parametrize("variant", ["scratch", "tuned"])
+@pytest.mark.parametrize("variant", ["scratch", "tuned", "remat"])
 @pytest.mark.parametrize("cell", ["lstm", "gru_reset_before"])
 def test_a_prompt_of_one_token_is_read(variant: str, cell: str) -> None:
     """The first token chosen is that of the largest logit after it, from a zero state."""

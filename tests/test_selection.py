@@ -16,8 +16,13 @@ def rows(**options: str) -> list[selection.Row]:
 
 def test_all_by_default() -> None:
     pairs = sum(len(spec.cells(name)) for name in spec.names())
-    variants = implementations.find("numpy").variants
+    variants = implementations.find("numpy").usual
     assert len(rows(impl="numpy")) == pairs * len(spec.DTYPES) * len(variants)
+
+
+def test_what_is_on_request_is_had_on_request() -> None:
+    assert "remat" not in {row.variant for row in rows(impl="numpy")}
+    assert {row.variant for row in rows(impl="numpy", variant="remat,tuned")} == {"remat", "tuned"}
 
 
 def test_a_cell_alone_selects_the_tasks_that_ask_for_it() -> None:

@@ -68,15 +68,15 @@ looked_up.defvjp(looked_up_forward, looked_up_backward)
 product.defvjp(product_forward, product_backward)
 
 
-def arranged(params, model):
-    """The parameters, differentiably: those of layers halved, embeddings that are small enough as tables."""
+def arranged(params, model, tables=True):
+    """The parameters, differentiably: those of layers halved; of ``tables``, small embeddings as such."""
     made = dict(params)
     halved = np.repeat(HALVED[model.cell], model.hidden)
     for name, w in params.items():
         if name.endswith((".W_xh", ".W_hh", ".b_h")) and not name.startswith("bridge"):
             made[name] = w * halved.astype(w.dtype)
     for name, stack in (("embed", "encoder"), ("decoder.embed", "decoder")):
-        if name in params and pays(*params[name].shape):
+        if tables and name in params and pays(*params[name].shape):
             both = [at for at in (f"{stack}.0.fwd", f"{stack}.0.bwd") if f"{at}.W_xh" in made]
             W_xh, b_h = (
                 jnp.concatenate([made[f"{at}.{key}"] for at in both], axis=-1) for key in ("W_xh", "b_h")

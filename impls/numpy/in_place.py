@@ -10,8 +10,8 @@ from . import scratch, training
 class Trainer(training.Trainer):
     """``training.Trainer`` with clipping and optimiser in place."""
 
-    def __init__(self, task, dtype, device, stack):
-        self._stack = stack
+    def __init__(self, task, dtype, device, stack, kernel="loop over time, packed by time"):
+        self._stack, self._kernel = stack, kernel
         forward, start, advance = (
             partial(function, stack=self._stack.forward)
             for function in (scratch.forward, scratch.start, scratch.advance)
@@ -66,7 +66,7 @@ class Trainer(training.Trainer):
         self._w -= root
 
     def path(self):
-        return {"kernel": "loop over time, packed by time", "compiled": "no"}
+        return {"kernel": self._kernel, "compiled": "no"}
 
 
 def one_array(arrays):

@@ -16,226 +16,9 @@ from functools import partial
 import numpy as np
 
 from .in_place import Trainer
+from .loops import CELLS
 from .packing import Buffers, Packing
 from .scratch import directions, layer
-
-# --- cells. ``a`` [G*H, N] is the input's part with b_h, in the order of GATES, the rows of sigmoid gates
-#     halved; W_hh [G*H, H] in that order too. Forward: the blocks of each part of the state, and
-#     of what the way back needs. Backward: the blocks of da, the gradient of a (before halving), the
-#     gradient of what is recurrent, and of the first state. ``take`` gives buffers of the layer's own.
-
-
-def rnn(a, first, p, packing, take):
-    """h_t = tanh(a_t + W_hh h_{t-1})."""
-    (h,) = first
-    hs = packing.blocks(take("hs", a.size), len(a))
-    for a_t, new in zip(packing.columns(a), hs, strict=True):
-        np.matmul(p["W_hh"], h[:, : new.shape[1]], out=new)
-        new += a_t
-        h = np.tanh(new, out=new)
-    return (hs,), ()
-
-
-def rnn_backward(dhs, dfinal, first, states, cache, p, packing, take):
-    (hs,), (dh,) = states, dfinal
-    H, N = dhs.shape
-    das = packing.blocks(take("das", H * N), H)
-    for da, h, dh_t in reversed(list(zip(das, hs, packing.columns(dhs), strict=True))):
-        n = h.shape[1]
-        dh[:, :n] += dh_t
-        np.multiply(h, h, out=da)
-        np.subtract(1, da, out=da)
-        da *= dh[:, :n]
-        dh[:, :n] = np.matmul(p["W_hh_T"], da, out=take("product", H, n))
-    da = np.concatenate(das, axis=1)
-    return da, {"W_hh": da @ packing.before(first[0], hs).T}, (dh,)
-
-
-def lstm(a, first, p, packing, take):
-    """Gates o i f g: the sigmoids are side by side, and so are those that c passes through."""
-    h, c = first
-    H = len(a) // 4
-    hs, cs, tanh_cs = (packing.blocks(take(name, a.size // 4), H) for name in ("hs", "cs", "tanh_cs"))
-    gates = packing.blocks(take("gates", a.size), len(a))
-    for a_t, s, h_t, c_t, tanh_c in zip(packing.columns(a), gates, hs, cs, tanh_cs, strict=True):
-        n = s.shape[1]
-        np.matmul(p["W_hh"], h[:, :n], out=s)
-        s += a_t
-        np.tanh(s, out=s)
-        halved(s[: 3 * H])
-        o, i, f, g = s[:H], s[H : 2 * H], s[2 * H : 3 * H], s[3 * H :]
-        np.multiply(f, c[:, :n], out=c_t)
-        c_t += np.multiply(i, g, out=tanh_c)
-        np.tanh(c_t, out=tanh_c)
-        h, c = np.multiply(o, tanh_c, out=h_t), c_t
-    return (hs, cs), (gates, tanh_cs)
-
-
-def lstm_backward(dhs, dfinal, first, states, cache, p, packing, take):
-    (hs, cs), (gates, tanh_cs), (dh, dc) = states, cache, dfinal
-    H, N = dhs.shape
-    das = packing.blocks(take("das", 4 * H * N), 4 * H)
-    met = [first[1], *cs]
-    for t, dh_t in reversed(list(enumerate(packing.columns(dhs)))):
-        da, s, tanh_c = das[t], gates[t], tanh_cs[t]
-        n = s.shape[1]
-        o, i, f, g = s[:H], s[H : 2 * H], s[2 * H : 3 * H], s[3 * H :]
-        d_o, d_i, d_f, d_g = da[:H], da[H : 2 * H], da[2 * H : 3 * H], da[3 * H :]
-        dh_new, dc_new = first_of(dh, n), first_of(dc, n)
-        dh_new += dh_t
-        np.multiply(tanh_c, tanh_c, out=d_g)  # dc += dh o (1 - tanh(c)^2)
-        np.subtract(1, d_g, out=d_g)
-        d_g *= o
-        d_g *= dh_new
-        dc_new += d_g
-        slopes(s[: 3 * H], da[: 3 * H])
-        d_o *= tanh_c
-        d_o *= dh_new
-        d_i *= g
-        d_f *= first_of(met[t], n)
-        np.multiply(g, g, out=d_g)
-        np.subtract(1, d_g, out=d_g)
-        d_g *= i
-        da[H:].reshape(3, H, n)[...] *= dc_new
-        dc_new *= f
-        np.matmul(p["W_hh_T"], da, out=dh_new)
-    da = np.concatenate(das, axis=1)
-    return da, {"W_hh": da @ packing.before(first[0], hs).T}, (dh, dc)
-
-
-def gru(a, first, p, packing, take):
-    """Gates n r z of the input, r z and h W_hn of the state."""
-    (h,) = first
-    H = len(a) // 3
-    hs, beyond = (packing.blocks(take(name, a.size // 3), H) for name in ("hs", "beyond"))
-    gates = packing.blocks(take("gates", a.size), 3 * H)  # r z n
-    qs = packing.blocks(take("qs", a.size // 3), H)  # h W_hn + b_hn
-    for a_t, s, h_t, q, less in zip(packing.columns(a), gates, hs, qs, beyond, strict=True):
-        n = s.shape[1]
-        r, z, new = s[:H], s[H : 2 * H], s[2 * H :]
-        np.matmul(p["W_hh"], h[:, :n], out=s)
-        np.add(new, p["b_hn"], out=q)
-        s[: 2 * H] += a_t[H:]
-        np.tanh(s[: 2 * H], out=s[: 2 * H])
-        halved(s[: 2 * H])
-        np.multiply(r, q, out=new)
-        new += a_t[:H]
-        np.tanh(new, out=new)
-        h = gated(first_of(h, n), new, z, less, h_t)
-    return (hs,), (gates, qs, beyond)
-
-
-def gru_backward(dhs, dfinal, first, states, cache, p, packing, take):
-    (hs,), (gates, qs, beyond), (dh,) = states, cache, dfinal
-    H, N = dhs.shape
-    das = packing.blocks(take("das", 4 * H * N), 4 * H)  # n r z, and of h W_hn
-    for t, dh_t in reversed(list(enumerate(packing.columns(dhs)))):
-        da, s = das[t], gates[t]
-        n = s.shape[1]
-        r, z, new = s[:H], s[H : 2 * H], s[2 * H :]
-        d_n, d_r, d_q = da[:H], da[H : 2 * H], da[3 * H :]
-        dh_new = first_of(dh, n)
-        dh_new += dh_t
-        candidate_slope(new, z, d_n, d_q)
-        slopes(s[: 2 * H], da[H : 3 * H])
-        da[2 * H : 3 * H] *= beyond[t]
-        np.multiply(d_n, r, out=d_q)
-        d_r *= d_n
-        d_r *= qs[t]
-        da.reshape(4, H, n)[...] *= dh_new
-        dh_new *= z
-        dh_new += np.matmul(p["W_hh_T"], da[H:], out=take("product", H, n))
-    da = np.concatenate(das, axis=1)
-    recurrent = {"W_hh": da[H:] @ packing.before(first[0], hs).T, "b_hn": da[3 * H :].sum(axis=1)}
-    return da[: 3 * H], recurrent, (dh,)
-
-
-def gru_reset_before(a, first, p, packing, take):
-    """Gates r z n; W_hh in two, for r must be known before r h is multiplied."""
-    (h,) = first
-    H = len(a) // 3
-    hs, resets, beyond = (packing.blocks(take(name, a.size // 3), H) for name in ("hs", "resets", "beyond"))
-    gates = packing.blocks(take("gates", a.size), 3 * H)
-    for a_t, s, h_t, reset, less in zip(packing.columns(a), gates, hs, resets, beyond, strict=True):
-        n = s.shape[1]
-        r_z, new = s[: 2 * H], s[2 * H :]
-        np.matmul(p["W_hrz"], h[:, :n], out=r_z)
-        r_z += a_t[: 2 * H]
-        halved(np.tanh(r_z, out=r_z))
-        np.multiply(s[:H], h[:, :n], out=reset)
-        np.matmul(p["W_hn"], reset, out=new)
-        new += a_t[2 * H :]
-        np.tanh(new, out=new)
-        h = gated(first_of(h, n), new, s[H : 2 * H], less, h_t)
-    return (hs,), (gates, resets, beyond)
-
-
-def gru_reset_before_backward(dhs, dfinal, first, states, cache, p, packing, take):
-    (hs,), (gates, resets, beyond), (dh,) = states, cache, dfinal
-    H, N = dhs.shape
-    das = packing.blocks(take("das", 3 * H * N), 3 * H)
-    met = [first[0], *hs]
-    for t, dh_t in reversed(list(enumerate(packing.columns(dhs)))):
-        da, s = das[t], gates[t]
-        n = s.shape[1]
-        r, z, new = s[:H], s[H : 2 * H], s[2 * H :]
-        d_r, d_z, d_n = da[:H], da[H : 2 * H], da[2 * H :]
-        dh_new, product = first_of(dh, n), take("product", H, n)
-        dh_new += dh_t
-        candidate_slope(new, z, d_n, product)
-        slopes(s[: 2 * H], da[: 2 * H])
-        d_r *= first_of(met[t], n)
-        d_z *= beyond[t]
-        da[H:].reshape(2, H, n)[...] *= dh_new
-        np.matmul(p["W_hn_T"], d_n, out=product)  # d loss / d (r h)
-        d_r *= product
-        product *= r
-        dh_new *= z
-        dh_new += product
-        dh_new += np.matmul(p["W_hrz_T"], da[: 2 * H], out=product)
-    da = np.concatenate(das, axis=1)
-    met_2d, reset = packing.before(first[0], hs), np.concatenate(resets, axis=1)
-    return da, {"W_hh": np.concatenate([da[: 2 * H] @ met_2d.T, da[2 * H :] @ reset.T])}, (dh,)
-
-
-def first_of(state, n):
-    """[H, n], of the n longest sequences; a view."""
-    return state if state.shape[1] == n else state[:, :n]
-
-
-def halved(tanh):
-    """s(a) of tanh(a/2), in place."""
-    tanh *= 0.5
-    tanh += 0.5
-
-
-def slopes(s, out):
-    """s (1 - s)."""
-    np.multiply(s, s, out=out)
-    np.subtract(s, out, out=out)
-
-
-def gated(h, n, z, beyond, out):
-    """(1 - z) n + z h = n + z (h - n); ``beyond`` keeps h - n."""
-    np.subtract(h, n, out=beyond)
-    np.multiply(z, beyond, out=out)
-    out += n
-    return out
-
-
-def candidate_slope(n, z, out, other):
-    """(1 - z) (1 - n^2); ``other`` is written over."""
-    np.multiply(n, n, out=out)
-    np.subtract(1, out, out=out)
-    out *= np.subtract(1, z, out=other)
-
-
-CELLS = {
-    "rnn": (rnn, rnn_backward),
-    "lstm": (lstm, lstm_backward),
-    "gru": (gru, gru_backward),
-    "gru_reset_before": (gru_reset_before, gru_reset_before_backward),
-}
 
 # the order in which gates lie here, of the input's part and of the state's, and which are sigmoids there
 GATES = {
@@ -300,7 +83,6 @@ class Stack:
 
     def forward(self, params, name, xs, state, valid, masks, model):
         """Every h of the top layer [B, T, D*H], the final state of each layer, and the caches."""
-        cell, _ = CELLS[model.cell]
         packing = self._packing(valid, *xs.shape[:2])
         xs, final, caches = packing.pack(xs), {}, {name: packing}
         for k in range(model.layers):
@@ -309,23 +91,18 @@ class Stack:
             both = []
             for direction in directions(name, model):
                 at = f"{name}.{k}.{direction}"
-                p, take = self._parameters(params, at, model), partial(self._take, at)
                 given = xs[:, packing.reverse] if direction == "bwd" else xs
-                a = np.matmul(p["W_xh"], given, out=take("a", len(p["W_xh"]), given.shape[1]))
-                a += p["b_h"]
+                p = self._parameters(params, at, model)
                 first = tuple(packing.sorted(part) for part in state[at])
-                states, cache = cell(a, first, p, packing, take)
-                caches[at] = (given, first, states, cache)
-                columns = [np.concatenate(part, axis=1) for part in states]  # [H, N]
-                final[at] = tuple(packing.unsorted(part[:, packing.last]) for part in columns)
-                hs = columns[0]
+                hs, last, cache = self._layer(at, model.cell, given, first, p, packing)
+                caches[at] = (given, first, cache)
+                final[at] = tuple(packing.unsorted(part) for part in last)
                 both.append(hs[:, packing.reverse] if direction == "bwd" else hs)
             xs = np.concatenate(both) if len(both) > 1 else both[0]  # [D*H, N]
         return packing.unpack(xs), final, caches
 
     def backward(self, params, name, dhs, dfinal, caches, valid, masks, model):
         """Gradients of the parameters, of the stack's input [B, T, I], of each initial state."""
-        _, cell_backward = CELLS[model.cell]
         of_x, of_h, *_ = GATES[model.cell]
         packing = caches[name]
         grads: dict = {}
@@ -337,24 +114,42 @@ class Stack:
             both = np.split(dhs, len(directions(name, model)))
             for direction, dh in zip(directions(name, model), both, strict=True):
                 at = f"{name}.{k}.{direction}"
-                p, (given, first, states, cache) = self._parameters(params, at, model), caches[at]
+                p, (given, first, cache) = self._parameters(params, at, model), caches[at]
                 dh = dh[:, packing.reverse] if direction == "bwd" else dh
                 dlast = tuple(packing.sorted(part) for part in dfinal[at])
-                take = partial(self._take, at)
-                da, d, dfirst = cell_backward(dh, dlast, first, states, cache, p, packing, take)
+                given_back = self._layer_back(
+                    at, model.cell, dh, dlast, given, first, cache, p, packing, wanted
+                )
+                dx, d, dfirst = given_back
+                d |= {"W_xh": canonical(d["W_xh"], of_x), "b_h": canonical(d["b_h"], of_x)}
                 d["W_hh"] = canonical(d["W_hh"], of_h)
-                d["W_xh"] = canonical(da @ given.T, of_x)
-                d["b_h"] = canonical(da.sum(axis=1), of_x)
                 grads |= {f"{at}.{key}": value for key, value in d.items()}
                 dstate[at] = tuple(packing.unsorted(part) for part in dfirst)
                 if wanted:
-                    dx = p["W_xh_T"] @ da
                     dxs.append(dx[:, packing.reverse] if direction == "bwd" else dx)
             if wanted:
                 dhs = sum(dxs[1:], start=dxs[0])
             if k > 0 and masks is not None:
                 dhs = dhs * packing.pack(masks[k - 1]) / (1 - model.dropout)
         return grads, packing.unpack(dhs) if wanted else None, {at: dstate[at] for at in dfinal}
+
+    def _layer(self, at, name, xs, first, p, packing):
+        """One layer in one direction: every h [H, N], the parts of its final state [H, B], and a cache."""
+        cell, _ = CELLS[name]
+        take = partial(self._take, at)
+        a = np.matmul(p["W_xh"], xs, out=take("a", len(p["W_xh"]), xs.shape[1]))
+        a += p["b_h"]
+        states, cache = cell(a, first, p, packing, take)
+        columns = [np.concatenate(part, axis=1) for part in states]  # [H, N]
+        return columns[0], [part[:, packing.last] for part in columns], (states, cache)
+
+    def _layer_back(self, at, name, dhs, dlast, xs, first, cache, p, packing, wanted):
+        """Gradients of its inputs [I, N] where ``wanted``, of its parameters, of its first state."""
+        (_, cell_backward), (states, kept) = CELLS[name], cache
+        take = partial(self._take, at)
+        da, d, dfirst = cell_backward(dhs, dlast, first, states, kept, p, packing, take)
+        d |= {"W_xh": da @ xs.T, "b_h": da.sum(axis=1)}
+        return p["W_xh_T"] @ da if wanted else None, d, dfirst
 
     def _parameters(self, params, at, model):
         if at not in self.kept:

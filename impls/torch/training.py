@@ -83,6 +83,7 @@ OPTIMISERS = {"sgd": sgd, "adam": adam}
 KERNELS = {
     "CudnnRnnBackward0": "cuDNN",
     "MkldnnRnnLayerBackward0": "oneDNN",
+    "FusedSegmentBackward": "oneDNN, in segments made again",  # of remat.py
     "ThnnFusedLstmCellBackward0": "aten fused cell",
     "ThnnFusedGruCellBackward0": "aten fused cell",
 }
@@ -172,14 +173,11 @@ class Trainer:
 
     def step(self, placed):
         self.net.train()
-        state = self.state if self.training.stateful else self._zero_state(len(placed.inputs))
-        logits, _, final = self._run(placed, state)
-        loss = self._loss(logits, placed.targets, self._valid(placed))
-        self._move(loss)
+        loss, final = self._train(placed)
         self.steps += 1
         if self.training.stateful:
             self.state = {at: tuple(part.detach() for part in parts) for at, parts in final.items()}
-        return loss.detach()
+        return loss
 
     @torch.inference_mode()
     def infer(self, placed):
@@ -225,6 +223,14 @@ class Trainer:
         hidden = {name: hs.to(self.dtype) for name, hs in hidden.items()}
         final = {at: tuple(part.to(self.dtype) for part in parts) for at, parts in final.items()}
         return logits.to(self.dtype), hidden, final
+
+    def _train(self, placed):
+        """The loss, after which the parameters have moved, and the final state."""
+        state = self.state if self.training.stateful else self._zero_state(len(placed.inputs))
+        logits, _, final = self._run(placed, state)
+        loss = self._loss(logits, placed.targets, self._valid(placed))
+        self._move(loss)
+        return loss.detach(), final
 
     def _decode(self, placed, steps, draws, temperature):
         us = [None] * steps if draws is None else torch.tensor(draws, device=self.device).unbind(dim=1)

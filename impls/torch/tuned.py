@@ -7,6 +7,7 @@ What is saved over ``scratch.py``, and why (``TUNED.md`` has what each gave):
 - Everything else is the loop of ``loops.py``, packed by time (``packing.py``): padding costs nothing.
 - A small vocabulary is multiplied once: a row of embed @ W_xh + b_h for each token, not for each step.
 - The optimiser is one kernel for each parameter. Decoding makes tables, buffers and views once a call.
+- On a GPU it is cuDNN's layers in CUDA graphs (``graphs.py``).
 
 Matrices of a stack lie as PyTorch's layers have them: W_xh [G*H, I], W_hh [G*H, H].
 """
@@ -22,7 +23,7 @@ from torch import nn
 from suites.interface import Implementation, Unavailable
 from suites.spec import Task
 
-from . import native, scratch, training
+from . import graphs, native, scratch, training
 from .loops import CELLS, Layer, arranged
 from .packing import Packing, whole
 from .scratch import directions, layer, weight, within
@@ -114,7 +115,12 @@ def embedding(tokens, table):
     return nn.functional.embedding(tokens, table)
 
 
-def stack(params, name, xs, state, valid, masks, model):
+def at_once(run, xs, first, p, packing):
+    """One layer in one direction over all of its inputs."""
+    return run(xs, first, p, packing)
+
+
+def stack(params, name, xs, state, valid, masks, model, over=at_once):
     """Every h of the top layer [B, T, D*H], and the final state of each layer."""
     packing, final = packed(xs, valid), {}
     xs = Tokens(packing.pack(xs.tokens), xs.table) if isinstance(xs, Tokens) else packing.pack(xs)
@@ -126,7 +132,7 @@ def stack(params, name, xs, state, valid, masks, model):
             at, back = f"{name}.{k}.{direction}", direction == "bwd"
             p, first = layer(params, at), tuple(packing.sorted(part) for part in state[at])
             run = by_onednn if fused(p["W_hh"], packing, model) else partial(by_loop, cell=model.cell)
-            hs, last = run(reversed_inputs(xs, packing) if back else xs, first, p, packing)
+            hs, last = over(run, reversed_inputs(xs, packing) if back else xs, first, p, packing)
             final[at] = tuple(packing.unsorted(part) for part in last)
             both.append(packing.reversed(hs) if back else hs)
         xs = torch.cat(both, dim=1) if len(both) > 1 else both[0]  # [N, D*H]
@@ -163,7 +169,7 @@ def fused(W, packing, model):
 # --- the model: [embedding ->] encoder [-> decoder] -> head
 
 
-def encode(params, batch, state, model):
+def encode(params, batch, state, model, stack=stack):
     """Every h of the encoder's top layer, and its final state."""
     tokens = model.inputs == "tokens"
     xs = embedding(batch.inputs, params["embed"]) if tokens else batch.inputs  # [B, T, I]
@@ -171,7 +177,7 @@ def encode(params, batch, state, model):
     return stack(params, "encoder", xs, state, valid, batch.masks, model)
 
 
-def decode(params, tokens, state, valid, model):
+def decode(params, tokens, state, valid, model, stack=stack):
     """Every h of the decoder's top layer over the tokens [B, S], and its final state."""
     return stack(params, "decoder", embedding(tokens, params["decoder.embed"]), state, valid, None, model)
 
@@ -227,9 +233,12 @@ class Writer:
 class Network(scratch.Network):
     """The model of a task; the names are canonical, the matrices of a stack turned."""
 
+    kernel = "loop over time, packed by time"
+    encode, decode = staticmethod(encode), staticmethod(decode)
+
     def __init__(self, model):
         super().__init__(model)
-        self.path = {"kernel": "loop over time, packed by time"}
+        self.path = {"kernel": self.kernel}
         for name, w in [*self.named_parameters()]:
             if turned(name):
                 at, _, key = name.rpartition(".")
@@ -237,7 +246,8 @@ class Network(scratch.Network):
 
     def forward(self, batch, state):
         params = dict(self.named_parameters())
-        return scratch.forward(params, batch, state, self.model, encode=encode, decode=decode, head=head)
+        parts = {"encode": self.encode, "decode": self.decode, "head": head}
+        return scratch.forward(params, batch, state, self.model, **parts)
 
     def start(self, batch, state):
         params = dict(self.named_parameters())
@@ -306,13 +316,17 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 LARGEST = 2**31 - 1
 
 
-def build(task: Task, dtype: str, device: str) -> Implementation:
-    """See ``suites/interface.py``. On a GPU cuDNN's layers are the fastest: those of ``native.py``."""
-    if device == "gpu" and task.model.cell != "gru_reset_before":
-        return native.build(task, dtype, device)
+def build(task: Task, dtype: str, device: str, network=Network) -> Implementation:
+    """See ``suites/interface.py``. On a GPU cuDNN's layers are the fastest, as ``native.py`` has them, in
+    CUDA graphs (``graphs.py``); in these too the loop of the one cell that cuDNN lacks."""
+    recorded = device == "gpu" and network is Network
+    if recorded and task.model.cell != "gru_reset_before":
+        return graphs.Trainer(task, dtype, device, native.Network(task.model))
     if torch.is_autocast_enabled("cpu" if device == "cpu" else "cuda"):
         raise Unavailable("expected float32 or float64 of the loop by hand, got bf16: ask native for it")
-    net = Network(task.model)
+    net = network(task.model)
+    if recorded:
+        return graphs.Trainer(task, dtype, device, net)
     if device == "cpu":
         net.path["freed memory"] = keep_memory()
     return Trainer(task, dtype, device, net)

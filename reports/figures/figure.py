@@ -20,9 +20,9 @@ from reports.machines import Machine
 BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 COLOURS = {"numpy": BLUE, "torch": VERMILLION, "jax": GREEN, "tensorflow": PURPLE}
 OTHERS = ("#E69F00", "#56B4E9", "#7F7F7F")
-SHAPES = {"scratch": "circle", "native": "square", "tuned": "triangle-up"}
+SHAPES = {"scratch": "circle", "native": "square", "tuned": "triangle-up", "remat": "triangle-down"}
 ANOTHER_SHAPE = "diamond"
-DASHES = {"scratch": [1, 0], "native": [6, 3], "tuned": [2, 2]}
+DASHES = {"scratch": [1, 0], "native": [6, 3], "tuned": [2, 2], "remat": [6, 2, 2, 2]}
 ANOTHER_DASH = [8, 3, 2, 3]
 Setting = dict[str, Any]  # of a mark, a channel, a scale or an axis, as Vega-Lite has it
 MID = "#808080"  # of rules: seen on a light and on a dark page

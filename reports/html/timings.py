@@ -40,7 +40,8 @@ def throughput(facts: Facts) -> Table:
     lines = [_throughput(facts, machine, line) for machine, line in facts.timed]
     caption = (
         "Milliseconds of a training step, of inference and of decoding for a batch, with 95 % intervals. "
-        "x fastest is paired by pass; where its interval holds 1 the rows are not separable."
+        "x fastest is paired round by round in each pass; where its interval holds 1 the rows are not "
+        "separable."
     )
     return Table("throughput", caption, (*HEAD, *map(Column, titles), Column("machine")), tuple(lines))
 

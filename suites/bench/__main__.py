@@ -35,8 +35,8 @@ EPILOG = (
     "(suites/bench/passthrough.py)."
 )
 PASSES = 3, 10  # at least, at most; two leave an interval so wide that little is separable
-BLOCKS = 5, 30
-GROUPS, TURNS = 60, 150  # rows x passes, rows x blocks of a pass, that are aimed at
+BLOCKS = 5, 42
+GROUPS, TURNS = 60, 190  # rows x passes, rows x blocks of a pass, that are aimed at
 TIMEOUT_S = 600
 GATE_SIZE = "tiny"
 SIZED = ("size", "length", "batch", "hidden")  # options that the gate leaves aside: a proof has its own size

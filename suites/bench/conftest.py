@@ -9,6 +9,7 @@ import pytest
 
 from results.errors import UserError
 from suites import recording
+from suites.bench import cudnn
 from suites.bench import group as groups
 from suites.bench.turns import Child
 from suites.conftest import option, selected
@@ -97,6 +98,7 @@ def blocks(group: groups.Group, turns: Child, request: pytest.FixtureRequest) ->
     if request.session.testsfailed or len(gathered) != config.getoption("--blocks") * len(samples(config)):
         return
     number, campaign = config.getoption("--pass-number"), config.getoption("--campaign")
+    path, ran = group.impl.path(), group.kernels()
     body = {
         "campaign": campaign,
         "pass": number,
@@ -104,10 +106,11 @@ def blocks(group: groups.Group, turns: Child, request: pytest.FixtureRequest) ->
         "blocks": gathered,
         "turns": turns.turns,
         "tokens_per_step": group.tokens["train"],
-        "path": group.impl.path(),
+        "path": path | cudnn.path(ran, path),
         "settings": group.settings,
     }
-    body |= {name: told for name, told in (("bounds", group.bounds), ("kernels", group.kernels())) if told}
+    longest = {what: names[: groups.KERNELS] for what, names in ran.items()}
+    body |= {name: told for name, told in (("bounds", group.bounds), ("kernels", longest)) if told}
     if "decode" in group.tokens:
         body["tokens_per_decode"] = group.tokens["decode"]
     about = {"campaign": campaign, "passed": number}

@@ -88,7 +88,7 @@ class Group:
                 seconds = device.profile(once)
             except Exception as error:  # noqa: BLE001  # the samples are taken: no profiler may lose them
                 return [f"not seen: {type(error).__name__}: {error}"[:TOLD]]
-            return sorted(seconds, key=lambda name: -seconds[name])[:KERNELS]
+            return sorted(seconds, key=lambda name: -seconds[name])
 
         return {what: longest(call) for what, call in self.calls.items()}
 

@@ -237,7 +237,7 @@ def test_a_run_takes_the_default_choice(
 
 
 @pytest.mark.parametrize(
-    ("rows", "passes", "blocks"), [(1, 10, 30), (5, 10, 30), (11, 5, 13), (22, 3, 6), (286, 3, 5)]
+    ("rows", "passes", "blocks"), [(1, 10, 42), (5, 10, 38), (11, 5, 17), (22, 3, 8), (286, 3, 5)]
 )
 def test_fewer_rows_take_more_passes_and_blocks(rows: int, passes: int, blocks: int) -> None:
     assert budget(rows) == (passes, blocks)
@@ -245,7 +245,7 @@ def test_fewer_rows_take_more_passes_and_blocks(rows: int, passes: int, blocks: 
 
 @pytest.mark.parametrize(
     ("given", "words"),
-    [((), "1 row(s), 10 passes of 30 blocks"), (("--passes", "2"), "1 row(s), 2 passes of 30")],
+    [((), "1 row(s), 10 passes of 42 blocks"), (("--passes", "2"), "1 row(s), 2 passes of 42")],
 )
 def test_the_budget_is_told_and_may_be_chosen(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], given: tuple[str, ...], words: str

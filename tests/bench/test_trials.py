@@ -127,7 +127,7 @@ def test_planted_rows_are_proven_and_timed_and_the_run_goes_on(
     ("arguments", "words"),
     [
         (["--impl", "nunpy"], "Did you mean 'numpy'"),
-        (["--variant", "native"], "Known: scratch"),
+        (["--variant", "native"], "Known: remat, scratch"),
         (["--repeat", "2", "--taks", "adding"], "Did you mean --task"),
         (["--work", "a,b"], "without a comma"),
     ],

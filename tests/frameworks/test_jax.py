@@ -11,6 +11,7 @@ import pytest
 
 from suites import implementations, spec, weights
 from suites.interface import Unavailable
+from suites.parity.fixtures import make
 from suites.parity.ladder import Climb
 from suites.parity.level import Level
 from suites.parity.reference import reference
@@ -96,6 +97,41 @@ def test_cudnn_holds_an_lstm_of_float32(monkeypatch: pytest.MonkeyPatch) -> None
     assert holds(lstm, "float32")
     config.jax_default_matmul_precision = device.ALGORITHMS["bf16"]
     assert not holds(lstm, "float32")
+
+
+def test_on_a_gpu_a_tuned_lstm_is_cudnns(cudnn: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What build makes there; the ladder above says that it is right."""
+
+    class Made:  # in place of a Trainer, which asks for the GPU
+        def __init__(self, *given: Any, kernel: str) -> None:
+            self.kernel = kernel
+            self.stacks = {f.keywords["stack"] for f in given if isinstance(f, partial)}
+
+    tuned = own("tuned")  # before the class that it is made of is another
+    monkeypatch.setattr(own("training"), "Trainer", Made)
+    monkeypatch.setattr(tuned, "Trainer", Made)
+    lstm, gru = (spec.load("char_lm", cell=cell, size="tiny") for cell in ("lstm", "gru"))
+    made = tuned.build(lstm, "float32", "gpu")
+    assert (made.kernel, made.stacks) == ("cuDNN", {cudnn.stack})
+    for task, dtype, device in ((gru, "float32", "gpu"), (lstm, "float64", "gpu"), (lstm, "float32", "cpu")):
+        made = tuned.build(task, dtype, device)
+        assert (made.kernel, made.stacks) == ("lax.scan, its own way back", {tuned.stack})
+
+
+def test_remat_keeps_less_of_a_long_sequence() -> None:
+    """By XLA's own account of a step."""
+    task = spec.load("char_lm", cell="lstm", size="tiny", length=400)
+    fixture, own_device = make(task, 0), own("device")
+    own_device.configure("cpu", 1)
+
+    def temporary(variant: str) -> int:
+        impl: Any = implementations.builder(JAX, variant)(task, "float32", "cpu")
+        impl.load(fixture.params)
+        placed = impl.place(fixture.batches[0])
+        compiled = impl._run_step.lower(impl.params, impl.moments, impl.state, placed).compile()
+        return int(compiled.memory_analysis().temp_size_in_bytes)
+
+    assert temporary("remat") < 0.7 * temporary("tuned")
 
 
 @pytest.mark.parametrize("dtype", ["tf32", "bf16"])

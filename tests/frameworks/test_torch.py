@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Iterator
+from contextlib import nullcontext
+from itertools import islice
 from typing import Any
 
 import pytest
 
-from suites import implementations, spec, weights
+from suites import implementations, spec, tasks, weights
 from suites.interface import Unavailable
 from suites.parity.fixtures import make
+from suites.parity.ladder import Climb
+from suites.parity.level import Level
+from suites.parity.reference import reference
+from suites.spec import Task
 
 torch: Any = pytest.importorskip("torch", reason="nox -s frameworks")
 TORCH = implementations.find("torch")
+
+
+def own(name: str) -> Any:
+    """A module of the implementation."""
+    return implementations._module(TORCH, name)
 
 
 @pytest.fixture(autouse=True)
@@ -74,3 +86,103 @@ def test_a_profile_says_which_operation_took_how_long() -> None:
     found = implementations.device_module(TORCH).profile(lambda: (a @ a, a + a))
     assert {"aten::mm", "aten::add"} <= set(found)
     assert 0 < sum(found.values()) < time.perf_counter() - began
+
+
+@pytest.mark.parametrize(("variant", "kept"), [("tuned", 1), ("remat", 0)])
+def test_remat_keeps_no_gates_until_the_way_back(
+    variant: str, kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loops = own("loops")
+    made = []
+
+    class Watched(loops.Lstm):  # type: ignore[misc]
+        def __init__(self, *given: Any) -> None:
+            super().__init__(*given)
+            made.append(weakref.ref(self))
+
+    monkeypatch.setitem(loops.CELLS, "lstm", Watched)
+    task = spec.load("adding", cell="lstm", size="tiny")
+    impl: Any = implementations.builder(TORCH, variant)(task, "float64", "cpu")
+    impl.load(weights.initial(task, 0))
+    placed = impl.place(next(tasks.batches(task, 0)))
+    logits, *_ = impl.net(placed, impl._zero_state(task.batch))
+    assert sum(cell() is not None for cell in made) == kept
+    before = len(made)
+    logits.sum().backward()
+    assert (len(made) > before) == (variant == "remat")
+
+
+def run_again(run: Any) -> Any:
+    """What a recording does, without a GPU: its warm-up, and at each replay what it recorded."""
+    for _ in range(own("graphs").WARM_UP):
+        run()
+    answer = run().clone()
+    return (lambda: answer.copy_(run())), answer
+
+
+def climb(name: str, cell: str, network: str, monkeypatch: pytest.MonkeyPatch) -> list[Level]:
+    """All levels of what is recorded on a GPU."""
+    graphs = own("graphs")
+    monkeypatch.setattr(graphs, "record", run_again)
+
+    def build(task: Task) -> Any:
+        return graphs.Trainer(task, "float64", "cpu", own(network).Network(task.model))
+
+    own("device").configure("cpu", 1)
+    known = reference(spec.load(name, cell=cell, size="tiny"), 0)
+    return list(Climb(known, "float64", build).levels())
+
+
+@pytest.mark.parametrize(
+    ("name", "cell", "network"),
+    [
+        ("char_lm", "lstm", "native"),  # its state is carried; it generates
+        ("adding", "gru", "native"),
+        ("adding", "gru_reset_before", "tuned"),
+        ("seq2seq", "lstm", "native"),  # ragged
+    ],
+)
+def test_what_a_gpu_records_climbs_the_ladder(
+    name: str, cell: str, network: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    levels = climb(name, cell, network, monkeypatch)
+    assert {level.status for level in levels} == {"passed"}
+    assert levels[-1].level >= 5
+
+
+def test_a_recording_that_leaves_its_own_steps_falls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(own("graphs").Trainer, "_as_it_was", lambda self: nullcontext())
+    assert climb("char_lm", "rnn", "native", monkeypatch)[-1].status == "failed"
+
+
+def test_what_a_replay_reads_stays_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    graphs = own("graphs")
+    monkeypatch.setattr(graphs, "record", run_again)
+    task = spec.load("char_lm", cell="lstm", size="tiny")
+    impl = graphs.Trainer(task, "float64", "cpu", own("native").Network(task.model))
+    impl.load(weights.initial(task, 0))
+    one, two = (impl.place(batch) for batch in islice(tasks.batches(task, 0), 2))
+    impl.step(one)
+    held = {tensor.data_ptr() for tensor in impl._moved()}
+    loss = impl.step(two)
+    kept = impl.fetch(loss)
+    impl.step(one)
+    assert held == {tensor.data_ptr() for tensor in impl._moved()}
+    assert len(impl._recorded) == 1  # of one form, for both batches
+    assert impl.fetch(loss) == kept  # an answer is nobody else's
+    impl.load(weights.initial(task, 0))
+    assert impl._recorded == {}
+
+
+def test_on_a_gpu_tuned_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Made:  # in place of a Trainer, which asks for the GPU
+        def __init__(self, task: Task, dtype: str, device: str, net: Any) -> None:
+            self.net = net
+
+    tuned = own("tuned")
+    monkeypatch.setattr(own("graphs"), "Trainer", Made)
+    for cell, of in (("lstm", "native"), ("gru", "native"), ("gru_reset_before", "tuned")):
+        made = tuned.build(spec.load("adding", cell=cell, size="tiny"), "float32", "gpu")
+        assert type(made) is Made
+        assert type(made.net) is own(of).Network
+    assert type(tuned.build(spec.load("adding", size="tiny"), "float32", "cpu")) is tuned.Trainer

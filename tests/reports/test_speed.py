@@ -54,7 +54,7 @@ def test_a_planted_tenth_is_separable_though_the_machine_drifts_more(make: Any) 
 def test_equal_rows_are_not_separable(make: Any) -> None:
     records = duel(make, 1.0)
     cells = [line["x fastest"] for line in lines(records).values()]
-    assert any(cell.startswith("not separable, 1.0") for cell in cells)
+    assert any(cell.startswith("not separable, ") for cell in cells)
     assert fastest(records).startswith("Fastest, not separable: ")
 
 

@@ -62,6 +62,28 @@ def test_noise_within_a_pass_counts_once() -> None:
     assert [math.log(found.low), math.log(found.high)] == pytest.approx(expected, rel=1e-9)
 
 
+def test_what_both_rows_of_a_block_meet_hides_nothing() -> None:
+    """Each block meets another speed of the machine; of a row's own median over the blocks that is noise."""
+    rng = np.random.Generator(np.random.PCG64(5))
+    by_pairs, by_medians = [], []
+    for number in range(40):
+        met = np.exp(0.15 * rng.standard_normal((30, 1)))
+        slow, fast = (factor * met * np.exp(0.02 * rng.standard_normal((30, 2))) for factor in (1.05, 1.0))
+        blocks = [{k: list(map(float, rounds)) for k, rounds in enumerate(row)} for row in (slow, fast)]
+        by_pairs.append(statistics.paired(*blocks, str(number)).value)
+        medians = [statistics.median([s for rounds in row.values() for s in rounds]).value for row in blocks]
+        by_medians.append(medians[0] - medians[1])
+    assert np.mean(by_pairs) == pytest.approx(math.log(1.05), abs=0.002)
+    assert np.std(by_pairs) < np.std(by_medians) / 1.5
+
+
+def test_rounds_are_paired_by_their_place_in_a_block_that_both_have() -> None:
+    """A first round that is always slow is so in both; a block that one lacks is left out."""
+    slow = {0: [4.0, 2.0], 1: [8.0, 4.0], 2: [9.0, 9.0]}
+    fast = {0: [2.0, 1.0], 1: [4.0, 2.0]}
+    assert statistics.paired(slow, fast).value == pytest.approx(math.log(2))
+
+
 def test_a_tenth_is_separable_and_measured() -> None:
     rng = np.random.Generator(np.random.PCG64(1))
     found = [paired(rng, 1.1, 5, trial) for trial in range(50)]

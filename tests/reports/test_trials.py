@@ -100,19 +100,6 @@ def test_noise_hides_what_was_planted(make: Maker) -> None:
     assert "kind of work: **not met**" in page
 
 
-def test_drift_that_the_floor_sees_hides_nothing_over_it(make: Maker) -> None:
-    """Every group meets another state of the machine: a fifth slower here, a fifth faster there."""
-    records = []
-    for name, share in SHARES.items():
-        drifts = [math.exp(0.2 * make.rng.standard_normal()) for _ in range(REPEATS * PASSES)]
-        records += row(make, name, share, [1 + share] * len(drifts), drifts)
-    repeats = trials.repeated(records, PASSES)
-    assert "kind of work: **not met**" in trials.judged(repeats, PASSES)[0]
-    page, _ = trials.judged(repeats, PASSES, over_floor=True)
-    assert "kind of work: **met**" in page
-    assert "of the two times over the GEMM floor" in page
-
-
 def test_the_scatter_from_pass_to_pass_is_told(usual: list[Record]) -> None:
     found = trials.lines([c for r in trials.repeated(usual, PASSES) for c in trials.comparisons(r)])
     assert [(line.what, line.share) for line in found] == [

@@ -1,0 +1,120 @@
+"""One step of each cell of ``tuned.py``, forward and back.
+
+Forward: the new state, and what the way back multiplies by, the derivatives of one step: those that are
+written over a, side by side, and others. Backward, of the gradient of the new state: that of a, which is
+written over them, and that of the state before. ``weights``: the gradients of the recurrent parameters, over
+all steps at once. Shapes: a [B, G*H], h and c [B, H]; over all steps da [T, B, G*H].
+"""
+
+import jax.numpy as jnp
+
+from .products import gathered
+
+
+def rnn(a, state, p):
+    """h_t = tanh(a_t + h_{t-1} W_hh)."""
+    (h,) = state
+    h_new = jnp.tanh(a + h @ p["W_hh"])  # [B, H]
+    return (h_new,), (1 - h_new * h_new,), ()
+
+
+def rnn_backward(dstate, over, kept, p):
+    (dh,) = dstate
+    da = dh * over
+    return da, (da @ p["W_hh"].T,)
+
+
+def lstm(a, state, p):
+    """c_t = f c_{t-1} + i g,  h_t = o tanh(c_t)."""
+    h, c = state
+    t_i, t_f, g, t_o = jnp.split(jnp.tanh(a + h @ p["W_hh"]), 4, axis=1)
+    i, f, o = sigmoid(t_i), sigmoid(t_f), sigmoid(t_o)
+    c_new = f * c + i * g  # [B, H]
+    tanh_c = jnp.tanh(c_new)
+    over = g * slope(t_i), c * slope(t_f), i * (1 - g * g), tanh_c * slope(t_o)
+    return (o * tanh_c, c_new), over, (o * (1 - tanh_c * tanh_c), f)
+
+
+def lstm_backward(dstate, over, kept, p):
+    (dh, dc), (of_c, f) = dstate, kept
+    of_i, of_f, of_g, of_o = jnp.split(over, 4, axis=1)
+    dc = dc + dh * of_c
+    da = jnp.concatenate([dc * of_i, dc * of_f, dc * of_g, dh * of_o], axis=1)  # [B, 4H]
+    return da, (da @ p["W_hh"].T, dc * f)
+
+
+def gru(a, state, p):
+    """n_t = tanh(a_n + r (h_{t-1} W_hn + b_hn)),  h_t = n_t + z (h_{t-1} - n_t)."""
+    (h,) = state
+    H = h.shape[1]
+    q = h @ p["W_hh"]  # [B, 3H]
+    t_r, t_z = jnp.split(jnp.tanh(a[:, : 2 * H] + q[:, : 2 * H]), 2, axis=1)
+    r, z, q = sigmoid(t_r), sigmoid(t_z), q[:, 2 * H :] + p["b_hn"]
+    n = jnp.tanh(a[:, 2 * H :] + r * q)  # [B, H]
+    of_n = (1 - z) * (1 - n * n)
+    return (n + z * (h - n),), (of_n * q * slope(t_r), (h - n) * slope(t_z), of_n), (z, r)
+
+
+def gru_backward(dstate, over, kept, p):
+    (dh,), (z, r) = dstate, kept
+    of_r, of_z, of_n = jnp.split(over, 3, axis=1)
+    d_r, d_z, d_n = dh * of_r, dh * of_z, dh * of_n
+    da_h = jnp.concatenate([d_r, d_z, d_n * r], axis=1)  # of h W_hh [B, 3H]
+    return jnp.concatenate([d_r, d_z, d_n], axis=1), (dh * z + da_h @ p["W_hh"].T,)
+
+
+def gru_weights(da, before, kept):
+    (_, r), H = kept, before.shape[-1]
+    d_q = da[..., 2 * H :] * r
+    dW_hh = gathered(before, da[..., : 2 * H]), gathered(before, d_q)
+    return {"W_hh": jnp.concatenate(dW_hh, axis=1), "b_hn": d_q.sum(axis=(0, 1))}
+
+
+def gru_reset_before(a, state, p):
+    """n_t = tanh(a_n + (r h_{t-1}) W_hn),  h_t = n_t + z (h_{t-1} - n_t)."""
+    (h,) = state
+    H = h.shape[1]
+    t_r, t_z = jnp.split(jnp.tanh(a[:, : 2 * H] + h @ p["W_hh"][:, : 2 * H]), 2, axis=1)
+    r, z = sigmoid(t_r), sigmoid(t_z)
+    n = jnp.tanh(a[:, 2 * H :] + (r * h) @ p["W_hh"][:, 2 * H :])  # [B, H]
+    return (n + z * (h - n),), (h * slope(t_r), (h - n) * slope(t_z), (1 - z) * (1 - n * n)), (z, r)
+
+
+def gru_reset_before_backward(dstate, over, kept, p):
+    (dh,), (z, r) = dstate, kept
+    H = dh.shape[1]
+    of_r, of_z, of_n = jnp.split(over, 3, axis=1)
+    d_n = dh * of_n
+    d_reset = d_n @ p["W_hh"][:, 2 * H :].T  # of r h
+    d_r_z = jnp.concatenate([d_reset * of_r, dh * of_z], axis=1)  # [B, 2H]
+    dh = dh * z + d_reset * r + d_r_z @ p["W_hh"][:, : 2 * H].T
+    return jnp.concatenate([d_r_z, d_n], axis=1), (dh,)
+
+
+def gru_reset_before_weights(da, before, kept):
+    (_, r), H = kept, before.shape[-1]
+    dW_hh = gathered(before, da[..., : 2 * H]), gathered(r * before, da[..., 2 * H :])
+    return {"W_hh": jnp.concatenate(dW_hh, axis=1)}
+
+
+def weights(da, before, kept):
+    """Of a cell that adds h W_hh to a, and no more."""
+    return {"W_hh": gathered(before, da)}
+
+
+def sigmoid(t):
+    """s(a) of t = tanh(a/2)."""
+    return 0.5 * t + 0.5
+
+
+def slope(t):
+    """d s(a) / d (a/2) of t = tanh(a/2)."""
+    return 0.5 - 0.5 * t * t
+
+
+CELLS = {
+    "rnn": (rnn, rnn_backward, weights),
+    "lstm": (lstm, lstm_backward, weights),
+    "gru": (gru, gru_backward, gru_weights),
+    "gru_reset_before": (gru_reset_before, gru_reset_before_backward, gru_reset_before_weights),
+}
