@@ -48,8 +48,8 @@ COMPILED = [
     ("--task", ",".join(OTHERS), "--cell", "lstm", "--variant", "scratch,native", "--dtype", "float64"),
 ]
 ROUNDED = ("--dtype", "bf16", "--cell", "lstm", "--variant", "scratch,native")
-REMADE = ("--variant", "remat", "--task", "char_lm,sentiment,seq2seq")
-REMADE_ONCE = (*REMADE, "--cell", "lstm", "--dtype", "float32")
+REMADE = ("--variant", "remat", "--task", "char_lm,sentiment", "--cell", "lstm,gru")
+REMADE_ONCE = ("--variant", "remat", "--task", "sentiment", "--cell", "lstm", "--dtype", "float64")
 BRIEFLY = {
     "numpy": [(), REMADE],
     "torch": [(), ROUNDED, REMADE],

@@ -122,7 +122,7 @@ def _throughput(what: str) -> Callable[[Machine], Iterator[Table]]:
 
 def _variants(machine: Machine) -> Iterator[Table]:
     for what, title in WORKS.items():
-        yield Table(variants.table_of(machine.rows, what), f"{title}, over the framework's own layer")
+        yield Table(variants.table_of(machine.rows, what), f"{title}: variants")
 
 
 def _startup(machine: Machine) -> Iterator[Table]:
