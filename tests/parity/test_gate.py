@@ -210,7 +210,7 @@ def test_what_hinders_several_processes_is_said_once(tmp_path: Path) -> None:
     [
         (["--impl", "numpy", "--task", "addin"], "Did you mean 'adding'"),
         (["--impl", "numpy", "--device", "gpu"], "CPU only"),
-        (["--impl", "numpy", "--variant", "native"], "Known: scratch"),
+        (["--impl", "numpy", "--variant", "native"], "Known: remat, scratch"),
         ([], "--impl: expected one of"),
     ],
 )
