@@ -48,13 +48,14 @@ COMPILED = [
     ("--task", ",".join(OTHERS), "--cell", "lstm", "--variant", "scratch,native", "--dtype", "float64"),
 ]
 ROUNDED = ("--dtype", "bf16", "--cell", "lstm", "--variant", "scratch,native")
+ROUNDED_ONCE = ("--dtype", "bf16", "--cell", "lstm", "--task", "char_lm")
 REMADE = ("--variant", "remat", "--task", "char_lm,sentiment", "--cell", "lstm,gru")
 REMADE_ONCE = ("--variant", "remat", "--task", "sentiment", "--cell", "lstm", "--dtype", "float64")
 BRIEFLY = {
     "numpy": [(), REMADE],
     "torch": [(), ROUNDED, REMADE],
     "jax": [*COMPILED, REMADE_ONCE],
-    "tensorflow": [*COMPILED, REMADE_ONCE],
+    "tensorflow": [*COMPILED, REMADE_ONCE, ROUNDED_ONCE],
 }
 BROWSER = "tests/browser"  # a session of its own: not every machine has one
 FRAMEWORK = "tests/frameworks"  # likewise: each file needs the framework of its name

@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 
-from . import scratch, training
+from . import products, scratch, training
 
 
 class Trainer(training.Trainer):
@@ -16,7 +16,13 @@ class Trainer(training.Trainer):
             partial(function, stack=self._stack.forward)
             for function in (scratch.forward, scratch.start, scratch.advance)
         )
-        backward = partial(scratch.backward, stack_backward=self._stack.backward)
+        if self._stack.tables:
+            forward, start = products.embedded(forward), products.embedded(start)
+        backward = partial(
+            scratch.backward,
+            stack_backward=self._stack.backward,
+            embed_backward=products.embed_backward,
+        )
         super().__init__(task, dtype, device, forward, backward, start, advance)
 
     def load(self, params, carry=None):

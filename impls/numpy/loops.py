@@ -31,8 +31,8 @@ def rnn_backward(dhs, dfinal, first, states, cache, p, packing, take):
         np.subtract(1, da, out=da)
         da *= dh[:, :n]
         dh[:, :n] = np.matmul(p["W_hh_T"], da, out=take("product", H, n))
-    da = np.concatenate(das, axis=1)
-    return da, {"W_hh": da @ packing.before(first[0], hs).T}, (dh,)
+    da = np.concatenate(das, axis=1, out=take("da", H, N))
+    return da, {"W_hh": da @ packing.before(first[0], hs, take("met", H, N)).T}, (dh,)
 
 
 def lstm(a, first, p, packing, take):
@@ -83,8 +83,8 @@ def lstm_backward(dhs, dfinal, first, states, cache, p, packing, take):
         da[H:].reshape(3, H, n)[...] *= dc_new
         dc_new *= f
         np.matmul(p["W_hh_T"], da, out=dh_new)
-    da = np.concatenate(das, axis=1)
-    return da, {"W_hh": da @ packing.before(first[0], hs).T}, (dh, dc)
+    da = np.concatenate(das, axis=1, out=take("da", 4 * H, N))
+    return da, {"W_hh": da @ packing.before(first[0], hs, take("met", H, N)).T}, (dh, dc)
 
 
 def gru(a, first, p, packing, take):
@@ -129,8 +129,8 @@ def gru_backward(dhs, dfinal, first, states, cache, p, packing, take):
         da.reshape(4, H, n)[...] *= dh_new
         dh_new *= z
         dh_new += np.matmul(p["W_hh_T"], da[H:], out=take("product", H, n))
-    da = np.concatenate(das, axis=1)
-    recurrent = {"W_hh": da[H:] @ packing.before(first[0], hs).T, "b_hn": da[3 * H :].sum(axis=1)}
+    da = np.concatenate(das, axis=1, out=take("da", 4 * H, N))
+    recurrent = {"W_hh": da[H:] @ packing.before(first[0], hs, take("met", H, N)).T, "b_hn": da[3 * H :].sum(axis=1)}
     return da[: 3 * H], recurrent, (dh,)
 
 
@@ -177,8 +177,8 @@ def gru_reset_before_backward(dhs, dfinal, first, states, cache, p, packing, tak
         dh_new *= z
         dh_new += product
         dh_new += np.matmul(p["W_hrz_T"], da[: 2 * H], out=product)
-    da = np.concatenate(das, axis=1)
-    met_2d, reset = packing.before(first[0], hs), np.concatenate(resets, axis=1)
+    da = np.concatenate(das, axis=1, out=take("da", 3 * H, N))
+    met_2d, reset = packing.before(first[0], hs, take("met", H, N)), np.concatenate(resets, axis=1)
     return da, {"W_hh": np.concatenate([da[: 2 * H] @ met_2d.T, da[2 * H :] @ reset.T])}, (dh,)
 
 

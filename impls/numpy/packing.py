@@ -31,7 +31,6 @@ class Packing:
         starts = np.concatenate([[0], np.cumsum(self.sizes)])
         self.starts = starts.tolist()
         self.take = self.order[sequences] * T + steps  # [N], where each column is in [B * T, .]
-        self.last = starts[lengths - 1] + np.arange(B)  # [B], the column of each sequence's last step
         # the same sequences from their ends: an order that is its own inverse
         self.reverse = starts[lengths[sequences] - 1 - steps] + sequences
 
@@ -64,7 +63,13 @@ class Packing:
         ends = zip(self.starts, self.sizes, strict=False)
         return [memory[width * start : width * (start + n)].reshape(width, n) for start, n in ends]
 
-    def before(self, first, blocks):
+    def final(self, blocks):
+        """[H, B]: the column of each sequence's last step, the longest sequence first."""
+        ends = zip(blocks, self.sizes, [*self.sizes[1:], 0], strict=True)
+        last = [block[:, after:] for block, n, after in ends if n > after]
+        return np.concatenate(last[::-1], axis=1)
+
+    def before(self, first, blocks, out):
         """[H, N]: the state that each step met; the first [H, B] is sorted."""
         met = zip(blocks, self.sizes[1:], strict=False)
-        return np.concatenate([first, *(block[:, :n] for block, n in met)], axis=1)
+        return np.concatenate([first, *(block[:, :n] for block, n in met)], axis=1, out=out)

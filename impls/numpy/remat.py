@@ -17,6 +17,8 @@ from .in_place import Trainer
 class Stack(tuned.Stack):
     """``tuned.Stack``, a layer's cache being the state that each segment met."""
 
+    tables = False  # a segment's inputs are a part of all
+
     def _layer(self, at, name, xs, first, p, packing):
         state, every_h, met = [part.copy() for part in first], [], []
         for columns, part in self._segments(packing):

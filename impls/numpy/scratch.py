@@ -301,7 +301,24 @@ def forward(params, batch, state, model, stack=stack):
     return logits, hidden, final, caches
 
 
-def backward(params, batch, caches, dlogits, state, final, model, stack_backward=stack_backward):
+def embed_backward(embed, tokens, dxs):
+    """The gradient of an embedding: rows are added, for a token may come more than once."""
+    d = np.zeros_like(embed)
+    np.add.at(d, tokens, dxs)
+    return d
+
+
+def backward(
+    params,
+    batch,
+    caches,
+    dlogits,
+    state,
+    final,
+    model,
+    stack_backward=stack_backward,
+    embed_backward=embed_backward,
+):
     """Gradients of the parameters, of the initial state, and of the inputs (features only)."""
     read, O = caches["head"], dlogits.shape[-1]  # noqa: E741
     dread = dlogits @ params["head.W_hq"].T
@@ -336,13 +353,6 @@ def backward(params, batch, caches, dlogits, state, final, model, stack_backward
     if model.inputs == "tokens":
         grads["embed"] = embed_backward(params["embed"], batch.inputs, dxs)
     return grads, dstate, dxs
-
-
-def embed_backward(embed, tokens, dxs):
-    """The gradient of an embedding: rows are added, for a token may come more than once."""
-    d = np.zeros_like(embed)
-    np.add.at(d, tokens, dxs)
-    return d
 
 
 def bridge_backward(params, inputs, dfirst):

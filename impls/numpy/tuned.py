@@ -6,6 +6,7 @@ What is saved over ``scratch.py``, and why (``TUNED.md`` has what each gave):
   each row, for which NumPy starts its inner loop anew: 5 us in place of 1.2 for 32 x 128 numbers.
 - Sequences lie sorted by length and packed by time (``packing.py``): padding costs nothing, and each product
   with the inputs, or for a weight's gradient, is one large product over all N valid steps.
+- Rows of a small embedding are multiplied by W_xh once, and looked up then (``products.py``).
 - s(a) = (1 + tanh(a/2)) / 2: with the rows of the sigmoid gates halved (exactly), one ``tanh`` serves all
   gates, which lie so that those treated alike are side by side.
 - Buffers are taken once and used again; parameters, gradients and moments are one array each.
@@ -18,6 +19,7 @@ import numpy as np
 from .in_place import Trainer
 from .loops import CELLS
 from .packing import Buffers, Packing
+from .products import Tokens, read, read_backward
 from .scratch import directions, layer
 
 # the order in which gates lie here, of the input's part and of the state's, and which are sigmoids there
@@ -27,6 +29,14 @@ GATES = {
     "gru": ((2, 0, 1), (0, 1, 2), (1, 2), (0, 1)),
     "gru_reset_before": ((0, 1, 2), (0, 1, 2), (0, 1), (0, 1)),
 }
+
+
+SHARED = ("product", "da", "met")  # buffers of a layer that are read before the next one writes
+
+
+def reordered(xs, order):
+    """[I, N], or tokens [N], in another order."""
+    return xs.at(order) if isinstance(xs, Tokens) else xs[:, order]
 
 
 def upright(w, order):
@@ -73,6 +83,8 @@ def arranged(p, cell):
 class Stack:
     """``stack`` and ``stack_backward`` of ``scratch.py``, with buffers and weights that are used again."""
 
+    tables = True  # whether small embeddings are looked up once they are multiplied
+
     def __init__(self, dtype):
         self.buffers, self.kept, self.packings = Buffers(dtype), {}, {}
         self.dinputs = True  # whether the gradient of features is asked for
@@ -84,14 +96,16 @@ class Stack:
     def forward(self, params, name, xs, state, valid, masks, model):
         """Every h of the top layer [B, T, D*H], the final state of each layer, and the caches."""
         packing = self._packing(valid, *xs.shape[:2])
-        xs, final, caches = packing.pack(xs), {}, {name: packing}
+        xs = xs.at(packing.take) if isinstance(xs, Tokens) else packing.pack(xs)
+        final: dict = {}
+        caches = {name: packing}
         for k in range(model.layers):
             if k > 0 and masks is not None:
                 xs = xs * packing.pack(masks[k - 1]) / (1 - model.dropout)
             both = []
             for direction in directions(name, model):
                 at = f"{name}.{k}.{direction}"
-                given = xs[:, packing.reverse] if direction == "bwd" else xs
+                given = reordered(xs, packing.reverse) if direction == "bwd" else xs
                 p = self._parameters(params, at, model)
                 first = tuple(packing.sorted(part) for part in state[at])
                 hs, last, cache = self._layer(at, model.cell, given, first, p, packing)
@@ -102,7 +116,7 @@ class Stack:
         return packing.unpack(xs), final, caches
 
     def backward(self, params, name, dhs, dfinal, caches, valid, masks, model):
-        """Gradients of the parameters, of the stack's input [B, T, I], of each initial state."""
+        """Gradients of the parameters, of the stack's input [B, T, I] or its table, of each initial state."""
         of_x, of_h, *_ = GATES[model.cell]
         packing = caches[name]
         grads: dict = {}
@@ -125,31 +139,32 @@ class Stack:
                 d["W_hh"] = canonical(d["W_hh"], of_h)
                 grads |= {f"{at}.{key}": value for key, value in d.items()}
                 dstate[at] = tuple(packing.unsorted(part) for part in dfirst)
+                table = isinstance(given, Tokens)
                 if wanted:
-                    dxs.append(dx[:, packing.reverse] if direction == "bwd" else dx)
+                    dxs.append(dx[:, packing.reverse] if direction == "bwd" and not table else dx)
             if wanted:
                 dhs = sum(dxs[1:], start=dxs[0])
             if k > 0 and masks is not None:
                 dhs = dhs * packing.pack(masks[k - 1]) / (1 - model.dropout)
-        return grads, packing.unpack(dhs) if wanted else None, {at: dstate[at] for at in dfinal}
+        dinputs = dhs if table else packing.unpack(dhs) if wanted else None
+        return grads, dinputs, {at: dstate[at] for at in dfinal}
 
     def _layer(self, at, name, xs, first, p, packing):
         """One layer in one direction: every h [H, N], the parts of its final state [H, B], and a cache."""
         cell, _ = CELLS[name]
         take = partial(self._take, at)
-        a = np.matmul(p["W_xh"], xs, out=take("a", len(p["W_xh"]), xs.shape[1]))
-        a += p["b_h"]
+        a = read(xs, p, out=take("a", len(p["W_xh"]), len(packing.take)))
         states, cache = cell(a, first, p, packing, take)
-        columns = [np.concatenate(part, axis=1) for part in states]  # [H, N]
-        return columns[0], [part[:, packing.last] for part in columns], (states, cache)
+        hs = np.concatenate(states[0], axis=1)  # [H, N]
+        return hs, [packing.final(part) for part in states], (states, cache)
 
     def _layer_back(self, at, name, dhs, dlast, xs, first, cache, p, packing, wanted):
-        """Gradients of its inputs [I, N] where ``wanted``, of its parameters, of its first state."""
+        """Gradients of its inputs [I, N] where ``wanted``, or their table, of its parameters, its first state."""
         (_, cell_backward), (states, kept) = CELLS[name], cache
         take = partial(self._take, at)
         da, d, dfirst = cell_backward(dhs, dlast, first, states, kept, p, packing, take)
-        d |= {"W_xh": da @ xs.T, "b_h": da.sum(axis=1)}
-        return p["W_xh_T"] @ da if wanted else None, d, dfirst
+        of_inputs, dx = read_backward(da, xs, p, wanted)
+        return dx, d | of_inputs, dfirst
 
     def _parameters(self, params, at, model):
         if at not in self.kept:
@@ -164,7 +179,7 @@ class Stack:
         return self.packings[B, T]
 
     def _take(self, at, name, *shape):
-        return self.buffers(name if name == "product" else f"{at}.{name}", *shape)
+        return self.buffers(name if name in SHARED else f"{at}.{name}", *shape)
 
 
 def build(task, dtype, device):

@@ -27,12 +27,12 @@ class Trainer(training.Trainer):
     @tf.function
     def _forward(self, batch, state):
         with tf.device(self.device):
-            return self.net(batch, state, keep=False)
+            return self._run(batch, state, keep=False)
 
     @tf.function
     def _decode(self, batch, steps, draws, temperature):
         with tf.device(self.device):
-            token, state = self.net.start(batch, self._zero_state(batch.inputs.shape[0]))
+            token, state = self._start(batch)
             return self._generate(self.net.read(), token, state, steps, draws, temperature)
 
     @tf.function(jit_compile=True)
@@ -44,6 +44,7 @@ class Trainer(training.Trainer):
         tokens = tf.TensorArray(token.dtype, steps, element_shape=(B,))
         for k in tf.range(steps):
             logits, state = advance(token, state)
+            logits = tf.cast(logits, self.dtype)
             token = training.choose(logits, None if draws is None else draws[:, k], temperature)
             if self.model.wiring != "encoder":
                 token = tf.where(ended, tf.constant(PAD, token.dtype), token)

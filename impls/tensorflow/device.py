@@ -3,6 +3,7 @@
 import gc
 import os
 import re
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,8 @@ PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "numpy")
 WAITS = re.compile("::|BlockUntilReady")  # of what a profile holds: no operation
 
 DEVICES = {"cpu": "/CPU:0", "gpu": "/GPU:0"}
+MIXED = "mixed_bfloat16"  # Keras' policy: variables in float32, all that is computed of them in bfloat16
+NARROW = {"tf32": "float32", "bf16": "bfloat16"}
 
 
 def find(device):
@@ -75,18 +78,31 @@ def configure(device: str, threads: int) -> dict[str, str]:
 
 
 def precise(dtype: str, device: str) -> dict[str, str]:
-    """Set what products of float32 are rounded to, and say what was read back."""
+    """Set what products of float32 are rounded to, and say what was read back: TF32 by TensorFlow's switch;
+    bfloat16 by Keras' policy, in which the networks of this folder then compute."""
     if dtype == "tf32" and device == "cpu":
-        raise Unavailable("expected a GPU for TF32, got the CPU: ask for --device gpu")
-    if dtype == "bf16":
-        raise Unavailable("TensorFlow rounds products of float32 to TF32 only: bf16 needs other arrays")
+        raise Unavailable("expected a GPU for TF32, got the CPU: ask for bf16, or for --device gpu")
     tf.config.experimental.enable_tensor_float_32_execution(dtype == "tf32")
-    return {"tf32": "on" if tf.config.experimental.tensor_float_32_execution_enabled() else "off"}
+    if dtype == "bf16" or "keras" in sys.modules:  # which takes a second to import, and starts in float32
+        tf.keras.config.set_dtype_policy(MIXED if dtype == "bf16" else "float32")
+    settings = {"tf32": "on" if tf.config.experimental.tensor_float_32_execution_enabled() else "off"}
+    return settings | ({"policy": MIXED} if policy("float32") == MIXED else {})
+
+
+def policy(dtype):
+    """Keras' policy for a network whose variables are of this dtype."""
+    mixed = "keras" in sys.modules and tf.keras.config.dtype_policy().name == MIXED
+    return MIXED if mixed and dtype == "float32" else dtype
+
+
+def computes(dtype):
+    """The dtype in which a network computes whose variables are of this one."""
+    return tf.dtypes.as_dtype("bfloat16" if policy(dtype) == MIXED else dtype)
 
 
 def floor(products: list[tuple[int, int, int, int]], dtype: str, device: str) -> Callable[[], None]:
     """A function that runs just these products: (repeat, m, k, n) is repeat times [m, k] @ [k, n]."""
-    where, dtype = find(device), "float32" if dtype == "tf32" else dtype
+    where, dtype = find(device), NARROW.get(dtype, dtype)
     with tf.device(where):
         operands = [(tf.ones((repeat, m, k), dtype), tf.ones((k, n), dtype)) for repeat, m, k, n in products]
 

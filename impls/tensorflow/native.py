@@ -13,7 +13,7 @@ from suites.interface import Implementation, Unavailable
 from suites.spec import BOS, Task
 
 from . import training
-from .device import find
+from .device import computes, find, policy
 from .scratch import directions, handed_over, within
 
 LAYERS = {
@@ -101,7 +101,8 @@ class Network(tf.Module):
 
     def __init__(self, model, dtype, cudnn):
         super().__init__()
-        self.model = model
+        self.model, self.computes = model, computes(dtype)
+        dtype = policy(dtype)
         make, _ = LAYERS[model.cell]
         cudnn = cudnn and model.cell in CUDNN
         self.kernel = "cuDNN" if cudnn else f"keras.layers.{make.__name__}, loop over time"

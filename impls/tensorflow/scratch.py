@@ -15,7 +15,7 @@ from suites.interface import Implementation
 from suites.spec import BOS, GATES, Task
 
 from . import training
-from .device import find
+from .device import computes, find
 
 # --- rnn: h_t = tanh(x_t W_xh + h_{t-1} W_hh + b_h)                      (D2L eq. 9.4.4)
 
@@ -248,7 +248,7 @@ class Network(tf.Module):
 
     def __init__(self, model, dtype):
         super().__init__()
-        self.model = model
+        self.model, self.computes = model, computes(dtype)
         self.params = {name: tf.Variable(tf.zeros(shape, dtype)) for name, shape in shapes(model).items()}
 
     def __call__(self, batch, state):
@@ -276,7 +276,7 @@ class Network(tf.Module):
         return grads
 
     def _read(self):
-        return {name: tf.convert_to_tensor(w) for name, w in self.params.items()}  # once, not in the loop
+        return {name: tf.cast(w, self.computes) for name, w in self.params.items()}  # once, not in the loop
 
 
 def build(task: Task, dtype: str, device: str) -> Implementation:

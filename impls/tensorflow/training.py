@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from suites.spec import EOS, PAD
 
-from .device import find
+from .device import MIXED, find
 
 
 def squared_error(logits, targets, valid=None):
@@ -91,10 +91,18 @@ def adam(params, grads, moments, step, training):
 OPTIMISERS = {"sgd": sgd, "adam": adam}
 
 
+def cast(tree, dtype):
+    """Its floats in that dtype."""
+    return tf.nest.map_structure(
+        lambda x: tf.cast(x, dtype) if tf.is_tensor(x) and x.dtype.is_floating else x, tree
+    )
+
+
 class Trainer:
     """The contract of ``suites/interface.py``, around a network.
 
-    ``net(batch, state)`` returns logits, every h of each stack and all final states;
+    ``net(batch, state)`` returns logits, every h of each stack and all final states, in
+    ``net.computes``, the dtype that it asks for its batch and state in too;
     ``net.start`` and ``net.advance`` decode; ``net.params`` are its variables,
     ``net.trained`` the gradients of them that count, and ``net.to_canonical`` and
     ``net.from_canonical`` translate named arrays.
@@ -186,14 +194,15 @@ class Trainer:
         tf.test.experimental.sync_devices()
 
     def path(self):
-        return {"kernel": self.net.kernel, "compiled": "tf.function"}
+        path = {"kernel": self.net.kernel, "compiled": "tf.function"}
+        return path | ({"policy": MIXED} if self.net.computes != self.dtype else {})
 
     # what is compiled: traced once for each shape, inlined where one calls another
 
     @tf.function
     def _forward(self, batch, state):
         with tf.device(self.device):
-            return self.net(batch, state)
+            return self._run(batch, state)
 
     @tf.function
     def _gradients(self, batch, state):
@@ -222,10 +231,11 @@ class Trainer:
     @tf.function
     def _decode(self, batch, steps, draws, temperature):
         with tf.device(self.device):
-            token, state = self.net.start(batch, self._zero_state(batch.inputs.shape[0]))
+            token, state = self._start(batch)
             ended, tokens = tf.zeros_like(token, tf.bool), tf.TensorArray(token.dtype, steps)
             for k in tf.range(steps):
                 logits, state = self.net.advance(token, state)
+                logits = tf.cast(logits, self.dtype)
                 token = choose(logits, None if draws is None else draws[:, k], temperature)
                 if self.model.wiring != "encoder":
                     token = tf.where(ended, tf.constant(PAD, token.dtype), token)
@@ -235,10 +245,20 @@ class Trainer:
 
     # helpers
 
+    def _run(self, batch, state, **options):
+        """The network, in the dtype that it computes in; its answers in the row's dtype."""
+        batch, state = cast((batch, state), self.net.computes)
+        return cast(self.net(batch, state, **options), self.dtype)
+
+    def _start(self, batch):
+        """The token that is read first [B], and the state that it meets, from zeros."""
+        zeros = self._zero_state(batch.inputs.shape[0])
+        return self.net.start(*cast((batch, zeros), self.net.computes))
+
     def _value_and_grad(self, batch, state, watched):
         with tf.GradientTape() as tape:
             tape.watch(watched)
-            logits, _, final = self.net(batch, state)
+            logits, _, final = self._run(batch, state)
             loss = self._loss(logits, batch.targets, self._valid(batch))
         grads, dwatched = tape.gradient(loss, [self.params, watched])
         # The gradient of an embedding is a list of rows; a token may come more than once.

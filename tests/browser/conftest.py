@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Dialog, Error, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Dialog, Error, Page, expect, sync_playwright
 
 from reports.html import page as html
 from reports.rows import select
@@ -19,6 +19,7 @@ from tests.browser.checks import Opened
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 Open = Callable[..., Opened]
+PATIENCE = 300_000  # ms that a page may take: it ends a test that hangs, and judges no machine's speed
 
 
 def executable() -> str:
@@ -37,32 +38,41 @@ def executable() -> str:
 @pytest.fixture(scope="module")  # not longer: two drivers cannot run at once
 def browser() -> Iterator[Browser]:
     path = executable()
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as driver:
-        # A container's root has no sandbox to offer; the page is our own and asks no network.
-        browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        # A container's root has no sandbox to offer, its /dev/shm may have 64 MB, with which a tab
+        # crashes; the page is our own and asks no network.
+        args = ["--no-sandbox", "--disable-dev-shm-usage"]
+        browser = driver.chromium.launch(executable_path=path, args=args, timeout=PATIENCE)
         yield browser
         browser.close()
+
+
+def new_page(browser: Browser, width: int, height: int, scheme: Any) -> Page:
+    """A page with nothing in it, of a context of its own, which its test closes."""
+    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+    context.set_default_timeout(PATIENCE)
+    return context.new_page()
 
 
 @pytest.fixture
 def show(browser: Browser, tmp_path: Path) -> Iterator[Open]:
     """Opens a page's text at a size, in a scheme, with an ear on all that it says and asks for."""
-    contexts = []
+    pages = []
 
     def open_(text: str, width: int = 1440, scheme: Any = "light") -> Opened:
         file = tmp_path / "index.html"
         file.write_bytes(text.encode())
-        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        contexts.append(context)
-        opened = Opened(context.new_page())
+        opened = Opened(new_page(browser, width, 900, scheme))
+        pages.append(opened.page)
         listen(opened)
         opened.page.goto(file.as_uri(), wait_until="load")
         settle(opened)
         return opened
 
     yield open_
-    for context in contexts:
-        context.close()
+    for page in pages:
+        page.context.close()
 
 
 def listen(opened: Opened) -> None:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from reports.edition import extract, render
 from reports.rows import select
 from results import store
+from tests.browser.conftest import new_page
 
 ROOT = Path(__file__).parents[2]
 SIZES = {"wide": (1920, 1200), "middle": (1280, 900), "phone": (360, 780)}
@@ -53,31 +52,19 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    """The system's Chromium, or Playwright's own where there is none."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    with sync_playwright() as playwright:
-        options: list[str] = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
-        browser = playwright.chromium.launch(executable_path=found, args=options)
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def opened(chromium: Browser, file: Path, request: pytest.FixtureRequest) -> Iterator[Page]:
+def opened(browser: Browser, file: Path, request: pytest.FixtureRequest) -> Iterator[Page]:
     """The page at a size and in a scheme; what it says on the console, or asks for, fails the test."""
     size, scheme = request.param
     width, height = SIZES[size]
-    context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
-    page = context.new_page()
+    page = new_page(browser, width, height, scheme)
     heard: list[str] = []
     page.on("console", lambda message: heard.append(message.text))
     page.on("pageerror", lambda error: heard.append(str(error)))
     page.on("request", lambda asked: None if asked.url == file.as_uri() else heard.append(asked.url))
     page.goto(file.as_uri())
     yield page
-    context.close()
+    page.context.close()
     assert heard == []
 
 

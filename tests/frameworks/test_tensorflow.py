@@ -2,21 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from suites import implementations
+from suites import implementations, spec
 from suites.interface import Unavailable
+from suites.parity.fixtures import make
 
 tf: Any = pytest.importorskip("tensorflow", reason="nox -s frameworks")
 TENSORFLOW = implementations.find("tensorflow")
 
 
-@pytest.mark.parametrize(("dtype", "words"), [("tf32", "expected a GPU for TF32"), ("bf16", "TF32 only")])
-def test_what_it_cannot_round_to_is_said(dtype: str, words: str) -> None:
-    with pytest.raises(Unavailable, match=words):
-        implementations.precise(TENSORFLOW, dtype, "cpu")
+@pytest.fixture(autouse=True)
+def strict() -> Iterator[None]:
+    yield
+    implementations.precise(TENSORFLOW, "float32", "cpu")
+
+
+def test_tf32_is_of_gpus() -> None:
+    with pytest.raises(Unavailable, match="expected a GPU for TF32, got the CPU: ask for bf16"):
+        implementations.precise(TENSORFLOW, "tf32", "cpu")
+
+
+def test_bf16_is_keras_policy_read_back() -> None:
+    assert implementations.precise(TENSORFLOW, "bf16", "cpu") == {"tf32": "off", "policy": "mixed_bfloat16"}
+    assert tf.keras.layers.Dense(1).compute_dtype == "bfloat16"
+    assert implementations.precise(TENSORFLOW, "float64", "cpu") == {"tf32": "off"}
+    assert tf.keras.layers.Dense(1).compute_dtype == "float32"
+
+
+@pytest.mark.parametrize("variant", ["scratch", "native", "tuned", "remat"])
+def test_a_row_of_bf16_says_so_and_answers_in_float32(variant: str) -> None:
+    task = spec.load("char_lm", cell="lstm", size="tiny")
+    fixture, answers = make(task, 0), {}
+    for dtype in ("bf16", "float32"):
+        impl = implementations.builder(TENSORFLOW, variant)(task, dtype, "cpu")
+        assert impl.path().get("policy") == {"bf16": "mixed_bfloat16"}.get(dtype)
+        impl.load(fixture.params)
+        answers[dtype] = impl.fetch(impl.infer(impl.place(fixture.batches[0])))
+        assert {str(w.dtype) for w in impl.dump().values()} == {"float32"}
+    off = abs(answers["bf16"] - answers["float32"]).max() / abs(answers["float32"]).max()
+    assert str(answers["bf16"].dtype) == "float32"
+    assert 1e-4 < off < 0.1
 
 
 def test_strict_is_read_back() -> None:
