@@ -113,6 +113,7 @@ def test_a_sort_sorts_by_number_and_says_so(mixed: str, show: Open) -> None:
         head.click()
         expect(head).to_have_attribute("aria-sort", direction)
         page.select_option(".dt-length select >> nth=1", "100")
+        expect(page.locator("#throughput tbody tr")).to_have_count(len(lines(page, "throughput")))
         rates = page.eval_on_selector_all(
             "#throughput tbody tr", "(rows) => rows.map((row) => Number(row.cells[8].dataset.order))"
         )
@@ -134,7 +135,7 @@ def test_the_keyboard_reaches_skip_link_filters_and_sort(mixed: str, show: Open)
     assert {"task", "cell", "framework", "variant", "device", "dtype"} <= set(focused)
     page.locator("#which thead th [role=button]").first.focus()
     page.keyboard.press("Enter")
-    assert page.locator("#which thead th").first.get_attribute("aria-sort") == "ascending"
+    expect(page.locator("#which thead th").first).to_have_attribute("aria-sort", "ascending")
 
 
 def test_a_cell_of_the_matrix_unfolds_to_level_tensor_error_and_tolerance(mixed: str, show: Open) -> None:
@@ -164,7 +165,7 @@ def test_an_id_leads_to_its_line_and_command(mixed: str, show: Open) -> None:
     link.click()
     page.wait_for_function("() => document.querySelector('#index').checkVisibility()")
     line = page.locator("#index tr", has=page.locator(f"[id='{known}']"))
-    assert line.is_visible()
+    expect(line).to_be_visible()
     assert f"nox -s reproduce -- {known}" in line.inner_text()
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from reports.edition import extract, render
 from reports.rows import select
@@ -150,12 +150,12 @@ def test_by_keyboard(opened: Page) -> None:
     opened.keyboard.press("Enter")
     opened.get_by_label("JAX", exact=True).focus()
     opened.keyboard.press("Space")
-    assert not opened.locator(".card.jax").first.is_visible()
+    expect(opened.locator(".card.jax").first).to_be_hidden()
     hidden = opened.locator(".by-hand .code").first
-    assert not hidden.is_visible()
+    expect(hidden).to_be_hidden()
     opened.locator(".by-hand summary").first.focus()
     opened.keyboard.press("Enter")
-    assert hidden.is_visible()
+    expect(hidden).to_be_visible()
 
 
 @at("middle")
