@@ -130,11 +130,8 @@ def gru_backward(dhs, dfinal, first, states, cache, p, packing, take):
         dh_new *= z
         dh_new += np.matmul(p["W_hh_T"], da[H:], out=take("product", H, n))
     da = np.concatenate(das, axis=1, out=take("da", 4 * H, N))
-    recurrent = {
-        "W_hh": da[H:] @ packing.before(first[0], hs, take("met", H, N)).T,
-        "b_hn": da[3 * H :].sum(axis=1),
-    }
-    return da[: 3 * H], recurrent, (dh,)
+    met = packing.before(first[0], hs, take("met", H, N))
+    return da[: 3 * H], {"W_hh": da[H:] @ met.T, "b_hn": da[3 * H :].sum(axis=1)}, (dh,)
 
 
 def gru_reset_before(a, first, p, packing, take):

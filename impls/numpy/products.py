@@ -30,13 +30,14 @@ class Embedding:
         self.table = table
 
     def __getitem__(self, tokens):
-        return Tokens(self.table, tokens) if pays(*self.table.shape, tokens.size) else self.table[tokens]
+        V, E = self.table.shape
+        return Tokens(self.table, tokens) if pays(V, E, tokens.size) else self.table[tokens]
 
 
 def pays(V, E, tokens):
     """Whether V rows are few enough. A token then costs one product with V rows, on the way back; else three
     with E, of which two on the way back, and the adding up of its row's gradient."""
-    return V <= 2 * E and V <= tokens
+    return V <= min(2 * E, tokens)
 
 
 def embedded(function):

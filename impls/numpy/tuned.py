@@ -159,7 +159,7 @@ class Stack:
         return hs, [packing.final(part) for part in states], (states, cache)
 
     def _layer_back(self, at, name, dhs, dlast, xs, first, cache, p, packing, wanted):
-        """Gradients of its inputs [I, N] where ``wanted``, or their table, of its parameters, its first state."""
+        """Gradients of its inputs or their table, where ``wanted``, of its parameters, of its first state."""
         (_, cell_backward), (states, kept) = CELLS[name], cache
         take = partial(self._take, at)
         da, d, dfirst = cell_backward(dhs, dlast, first, states, kept, p, packing, take)
