@@ -37,7 +37,7 @@ class Embedding:
 def pays(V, E, tokens):
     """Whether V rows are few enough. A token then costs one product with V rows, on the way back; else three
     with E, of which two on the way back, and the adding up of its row's gradient."""
-    return V <= min(2 * E, tokens)
+    return min(2 * E, tokens) >= V
 
 
 def embedded(function):
