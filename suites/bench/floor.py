@@ -75,7 +75,8 @@ def decoding(task: Task, tokens: int, lengths: Lengths | None = None) -> list[Pr
     """The products of so many tokens, chosen one by one, after what can be read at once: the
     encoder's inputs, the features, or the prompt of a language model but for its last token."""
     model, B, (T, _) = task.model, task.batch, lengths or padded_lengths(task)
-    prompt = _encoder(task, T - 1 if model.wiring == "encoder" else T)
+    read = T - 1 if model.wiring == "encoder" else T
+    prompt = _encoder(task, read) if read or model.wiring == "decoder" else []  # of one token, none before it
     step = [*_stack(model, B, 1, model.embedding, 1), (1, B, model.width, model.outputs)]
     return [*prompt, *((tokens, m, k, n) for _, m, k, n in step)]
 

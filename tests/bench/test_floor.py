@@ -157,6 +157,13 @@ def test_in_decoding_every_product_comes_one_by_one() -> None:
     assert decoding(task, 9) == [bridge, (9, B, E, 3 * H), (9, B, H, 3 * H), (9, B, H, O)]
 
 
+def test_before_the_only_token_of_a_prompt_nothing_is_read() -> None:
+    task = MODELS["char_lm-lstm-1"]
+    task = dataclasses.replace(task, length=1)
+    B, E, H, O = task.batch, task.model.embedding, task.model.hidden, task.model.outputs  # noqa: E741
+    assert decoding(task, 9) == [(9, B, E, 4 * H), (9, B, H, 4 * H), (9, B, H, O)]
+
+
 # Padding
 
 
