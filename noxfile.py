@@ -38,9 +38,9 @@ ON_GPU = [framework for framework in FRAMEWORKS if framework != "numpy"]
 PYTHONS = SpecifierSet(PROJECT["project"]["requires-python"])
 STAMP = "unrolled-stamp.txt"
 GATE = ("-m", "pytest", "-c", "pyproject.toml", "suites/parity")
-# What CI proves where each row waits for a compiler: of two tasks the LSTM whole, the other cells in the dtype
-# that hides nothing; of the others the LSTM as it is taught and as the framework has it. The workflows of
-# .github prove all.
+# What CI proves where each row waits for a compiler: of two tasks the LSTM whole, and other cells in the dtype
+# that hides nothing; of the other tasks the LSTM as it is taught and as the framework has it. The workflows
+# of .github prove all.
 WHOLE = ("adding", "char_lm")
 OTHERS = sorted({spec.parent.name for spec in (ROOT / "suites/tasks").glob("*/task.toml")} - {*WHOLE})
 COMPILED = [
