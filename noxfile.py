@@ -39,8 +39,7 @@ PYTHONS = SpecifierSet(PROJECT["project"]["requires-python"])
 STAMP = "unrolled-stamp.txt"
 GATE = ("-m", "pytest", "-c", "pyproject.toml", "suites/parity")
 # What CI proves where each row waits for a compiler: of two tasks the LSTM whole, and other cells in the dtype
-# that hides nothing; of the other tasks the LSTM as it is taught and as the framework has it. The workflows
-# of .github prove all.
+# that hides nothing; of others the LSTM as it is taught and as the framework has it. .github proves all rows.
 WHOLE = ("adding", "char_lm")
 OTHERS = sorted({spec.parent.name for spec in (ROOT / "suites/tasks").glob("*/task.toml")} - {*WHOLE})
 COMPILED = [
