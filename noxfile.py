@@ -38,7 +38,7 @@ ON_GPU = [framework for framework in FRAMEWORKS if framework != "numpy"]
 PYTHONS = SpecifierSet(PROJECT["project"]["requires-python"])
 STAMP = "unrolled-stamp.txt"
 GATE = ("-m", "pytest", "-c", "pyproject.toml", "suites/parity")
-# What CI proves where each row waits for a compiler: of two tasks the LSTM whole, and other cells in the dtype
+# What CI proves where each row waits for a compiler: of two tasks the LSTM whole, other cells in the dtype
 # that hides nothing; of others the LSTM as it is taught and as the framework has it. .github proves all rows.
 WHOLE = ("adding", "char_lm")
 OTHERS = sorted({spec.parent.name for spec in (ROOT / "suites/tasks").glob("*/task.toml")} - {*WHOLE})
