@@ -2,8 +2,9 @@
 
 ``a`` [G*H, N] is the input's part with b_h, packed by time (``packing.py``), in the order of ``tuned.GATES``,
 the rows of sigmoid gates halved; W_hh [G*H, H] in that order too. Forward: the blocks of each part of the
-state, and of what the way back needs. Backward: the blocks of da, the gradient of a (before halving), the
-gradient of what is recurrent, and of the first state. ``take`` gives buffers of the layer's own.
+state, and of what the way back needs. Backward, of dhs [N, H] and of ``met`` [N, H], the h that each step
+met: da [G*H, N], the gradient of a (before halving), the gradient of what is recurrent, and of the first
+state. ``take`` gives buffers: of the layer's own, or of all (``tuned.SHARED``).
 """
 
 import numpy as np
@@ -20,19 +21,20 @@ def rnn(a, first, p, packing, take):
     return (hs,), ()
 
 
-def rnn_backward(dhs, dfinal, first, states, cache, p, packing, take):
+def rnn_backward(dhs, dfinal, first, states, cache, met, p, packing, take):
     (hs,), (dh,) = states, dfinal
-    H, N = dhs.shape
-    das = packing.blocks(take("das", H * N), H)
-    for da, h, dh_t in reversed(list(zip(das, hs, packing.columns(dhs), strict=True))):
+    N, H = dhs.shape
+    das, room = take("da", H, N), take("room", H * dh.shape[1])
+    for h, dh_t, every in reversed(list(zip(hs, packing.columns(dhs.T), packing.columns(das), strict=True))):
         n = h.shape[1]
-        dh[:, :n] += dh_t
+        da, dh_new = room[: H * n].reshape(H, n), first_of(dh, n)
+        dh_new += dh_t
         np.multiply(h, h, out=da)
         np.subtract(1, da, out=da)
-        da *= dh[:, :n]
-        dh[:, :n] = np.matmul(p["W_hh_T"], da, out=take("product", H, n))
-    da = np.concatenate(das, axis=1, out=take("da", H, N))
-    return da, {"W_hh": da @ packing.before(first[0], hs, take("met", H, N)).T}, (dh,)
+        da *= dh_new
+        every[...] = da
+        np.matmul(p["W_hh_T"], da, out=dh_new)
+    return das, {"W_hh": met.T @ das.T}, (dh,)
 
 
 def lstm(a, first, p, packing, take):
@@ -55,14 +57,15 @@ def lstm(a, first, p, packing, take):
     return (hs, cs), (gates, tanh_cs)
 
 
-def lstm_backward(dhs, dfinal, first, states, cache, p, packing, take):
-    (hs, cs), (gates, tanh_cs), (dh, dc) = states, cache, dfinal
-    H, N = dhs.shape
-    das = packing.blocks(take("das", 4 * H * N), 4 * H)
-    met = [first[1], *cs]
-    for t, dh_t in reversed(list(enumerate(packing.columns(dhs)))):
-        da, s, tanh_c = das[t], gates[t], tanh_cs[t]
+def lstm_backward(dhs, dfinal, first, states, cache, met, p, packing, take):
+    (_, cs), (gates, tanh_cs), (dh, dc) = states, cache, dfinal
+    N, H = dhs.shape
+    das, room = take("da", 4 * H, N), take("room", 4 * H * dh.shape[1])
+    met_c, every = [first[1], *cs], packing.columns(das)
+    for t, dh_t in reversed(list(enumerate(packing.columns(dhs.T)))):
+        s, tanh_c = gates[t], tanh_cs[t]
         n = s.shape[1]
+        da = room[: 4 * H * n].reshape(4 * H, n)
         o, i, f, g = s[:H], s[H : 2 * H], s[2 * H : 3 * H], s[3 * H :]
         d_o, d_i, d_f, d_g = da[:H], da[H : 2 * H], da[2 * H : 3 * H], da[3 * H :]
         dh_new, dc_new = first_of(dh, n), first_of(dc, n)
@@ -76,15 +79,15 @@ def lstm_backward(dhs, dfinal, first, states, cache, p, packing, take):
         d_o *= tanh_c
         d_o *= dh_new
         d_i *= g
-        d_f *= first_of(met[t], n)
+        d_f *= first_of(met_c[t], n)
         np.multiply(g, g, out=d_g)
         np.subtract(1, d_g, out=d_g)
         d_g *= i
         da[H:].reshape(3, H, n)[...] *= dc_new
         dc_new *= f
+        every[t][...] = da
         np.matmul(p["W_hh_T"], da, out=dh_new)
-    da = np.concatenate(das, axis=1, out=take("da", 4 * H, N))
-    return da, {"W_hh": da @ packing.before(first[0], hs, take("met", H, N)).T}, (dh, dc)
+    return das, {"W_hh": met.T @ das.T}, (dh, dc)
 
 
 def gru(a, first, p, packing, take):
@@ -109,13 +112,15 @@ def gru(a, first, p, packing, take):
     return (hs,), (gates, qs, beyond)
 
 
-def gru_backward(dhs, dfinal, first, states, cache, p, packing, take):
-    (hs,), (gates, qs, beyond), (dh,) = states, cache, dfinal
-    H, N = dhs.shape
-    das = packing.blocks(take("das", 4 * H * N), 4 * H)  # n r z, and of h W_hn
-    for t, dh_t in reversed(list(enumerate(packing.columns(dhs)))):
-        da, s = das[t], gates[t]
+def gru_backward(dhs, dfinal, first, states, cache, met, p, packing, take):
+    (gates, qs, beyond), (dh,) = cache, dfinal
+    N, H = dhs.shape
+    das, room = take("da", 4 * H, N), take("room", 4 * H * dh.shape[1])  # n r z, and of h W_hn
+    every = packing.columns(das)
+    for t, dh_t in reversed(list(enumerate(packing.columns(dhs.T)))):
+        s = gates[t]
         n = s.shape[1]
+        da = room[: 4 * H * n].reshape(4 * H, n)
         r, z, new = s[:H], s[H : 2 * H], s[2 * H :]
         d_n, d_r, d_q = da[:H], da[H : 2 * H], da[3 * H :]
         dh_new = first_of(dh, n)
@@ -128,10 +133,9 @@ def gru_backward(dhs, dfinal, first, states, cache, p, packing, take):
         d_r *= qs[t]
         da.reshape(4, H, n)[...] *= dh_new
         dh_new *= z
+        every[t][...] = da
         dh_new += np.matmul(p["W_hh_T"], da[H:], out=take("product", H, n))
-    da = np.concatenate(das, axis=1, out=take("da", 4 * H, N))
-    met = packing.before(first[0], hs, take("met", H, N))
-    return da[: 3 * H], {"W_hh": da[H:] @ met.T, "b_hn": da[3 * H :].sum(axis=1)}, (dh,)
+    return das[: 3 * H], {"W_hh": met.T @ das[H:].T, "b_hn": das[3 * H :].sum(axis=1)}, (dh,)
 
 
 def gru_reset_before(a, first, p, packing, take):
@@ -154,21 +158,22 @@ def gru_reset_before(a, first, p, packing, take):
     return (hs,), (gates, resets, beyond)
 
 
-def gru_reset_before_backward(dhs, dfinal, first, states, cache, p, packing, take):
+def gru_reset_before_backward(dhs, dfinal, first, states, cache, met, p, packing, take):
     (hs,), (gates, resets, beyond), (dh,) = states, cache, dfinal
-    H, N = dhs.shape
-    das = packing.blocks(take("das", 3 * H * N), 3 * H)
-    met = [first[0], *hs]
-    for t, dh_t in reversed(list(enumerate(packing.columns(dhs)))):
-        da, s = das[t], gates[t]
+    N, H = dhs.shape
+    das, room = take("da", 3 * H, N), take("room", 3 * H * dh.shape[1])
+    met_h, every = [first[0], *hs], packing.columns(das)
+    for t, dh_t in reversed(list(enumerate(packing.columns(dhs.T)))):
+        s = gates[t]
         n = s.shape[1]
+        da = room[: 3 * H * n].reshape(3 * H, n)
         r, z, new = s[:H], s[H : 2 * H], s[2 * H :]
         d_r, d_z, d_n = da[:H], da[H : 2 * H], da[2 * H :]
         dh_new, product = first_of(dh, n), take("product", H, n)
         dh_new += dh_t
         candidate_slope(new, z, d_n, product)
         slopes(s[: 2 * H], da[: 2 * H])
-        d_r *= first_of(met[t], n)
+        d_r *= first_of(met_h[t], n)
         d_z *= beyond[t]
         da[H:].reshape(2, H, n)[...] *= dh_new
         np.matmul(p["W_hn_T"], d_n, out=product)  # d loss / d (r h)
@@ -176,10 +181,10 @@ def gru_reset_before_backward(dhs, dfinal, first, states, cache, p, packing, tak
         product *= r
         dh_new *= z
         dh_new += product
+        every[t][...] = da
         dh_new += np.matmul(p["W_hrz_T"], da[: 2 * H], out=product)
-    da = np.concatenate(das, axis=1, out=take("da", 3 * H, N))
-    met_2d, reset = packing.before(first[0], hs, take("met", H, N)), np.concatenate(resets, axis=1)
-    return da, {"W_hh": np.concatenate([da[: 2 * H] @ met_2d.T, da[2 * H :] @ reset.T])}, (dh,)
+    reset = packing.rows(resets, take("reset", N, H))
+    return das, {"W_hh": np.concatenate([met.T @ das[: 2 * H].T, reset.T @ das[2 * H :].T], axis=1)}, (dh,)
 
 
 def first_of(state, n):

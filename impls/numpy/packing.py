@@ -16,9 +16,10 @@ class Buffers:
 
 
 class Packing:
-    """Column (t, b) of [., N] is step t of the b-th longest sequence; ``valid`` [B, T], or None for all.
+    """Row (t, b) of [N, .] is step t of the b-th longest sequence; ``valid`` [B, T], or None for all.
 
-    Block t holds the columns of one step: n of them, for as many sequences are that long.
+    Upright, in [., N], it is a column. Block t holds the columns of one step: n of them, for as many
+    sequences are that long.
     """
 
     def __init__(self, valid, B, T):
@@ -30,18 +31,18 @@ class Packing:
         self.sizes = np.bincount(steps).tolist()
         starts = np.concatenate([[0], np.cumsum(self.sizes)])
         self.starts = starts.tolist()
-        self.take = self.order[sequences] * T + steps  # [N], where each column is in [B * T, .]
+        self.take = self.order[sequences] * T + steps  # [N], where each row is in [B * T, .]
         # the same sequences from their ends: an order that is its own inverse
         self.reverse = starts[lengths[sequences] - 1 - steps] + sequences
 
     def pack(self, xs):
-        """[I, N] of [B, T, I]."""
-        return np.ascontiguousarray(xs.reshape(-1, xs.shape[-1])[self.take].T)
+        """[N, I] of [B, T, I]."""
+        return xs.reshape(-1, xs.shape[-1])[self.take]
 
-    def unpack(self, columns):
-        """[B, T, H] of [H, N], zero in padding."""
-        hs = np.zeros((*self.shape, len(columns)), columns.dtype)
-        hs.reshape(-1, len(columns))[self.take] = columns.T
+    def unpack(self, rows):
+        """[B, T, H] of [N, H], zero in padding."""
+        hs = np.zeros((*self.shape, rows.shape[1]), rows.dtype)
+        hs.reshape(-1, rows.shape[1])[self.take] = rows
         return hs
 
     def sorted(self, state):
@@ -63,13 +64,19 @@ class Packing:
         ends = zip(self.starts, self.sizes, strict=False)
         return [memory[width * start : width * (start + n)].reshape(width, n) for start, n in ends]
 
+    def rows(self, blocks, out):
+        """[N, H] of blocks [H, n]: turned one by one, each of which a cache holds, and not all at once."""
+        for start, block in zip(self.starts, blocks, strict=False):
+            out[start : start + block.shape[1]] = block.T
+        return out
+
     def final(self, blocks):
         """[H, B]: the column of each sequence's last step, the longest sequence first."""
         ends = zip(blocks, self.sizes, [*self.sizes[1:], 0], strict=True)
         last = [block[:, after:] for block, n, after in ends if n > after]
         return np.concatenate(last[::-1], axis=1)
 
-    def before(self, first, blocks, out):
-        """[H, N]: the state that each step met; the first [H, B] is sorted."""
-        met = zip(blocks, self.sizes[1:], strict=False)
-        return np.concatenate([first, *(block[:, :n] for block, n in met)], axis=1, out=out)
+    def before(self, first, rows, out):
+        """[N, H]: the state that each step met, of the first [H, B], sorted, and every state [N, H]."""
+        met = zip(self.starts, self.sizes[1:], strict=False)
+        return np.concatenate([first.T, *(rows[start : start + n] for start, n in met)], out=out)

@@ -51,24 +51,24 @@ def embedded(function):
 
 
 def read(xs, p, out):
-    """W_xh x + b_h of all N steps, [G*H, N]; xs [I, N], or tokens."""
+    """W_xh x + b_h of all N steps, [G*H, N]; xs [N, I], or tokens."""
     if isinstance(xs, Tokens):
         rows = p["W_xh"] @ xs.table.T + p["b_h"]  # [G*H, V]
         return np.take(rows, xs.tokens, axis=1, out=out, mode="clip")  # "raise" would fill a copy first
-    a = np.matmul(p["W_xh"], xs, out=out)
+    a = np.matmul(p["W_xh"], xs.T, out=out)
     a += p["b_h"]
     return a
 
 
 def read_backward(da, xs, p, wanted):
-    """Gradients of W_xh and b_h, and where ``wanted`` of xs [I, N], or of the table [V, E]."""
+    """Gradients of W_xh [I, G*H] and b_h, and where ``wanted`` of xs [N, I], or of the table [V, E]."""
     if isinstance(xs, Tokens):
         N, V = len(xs.tokens), len(xs.table)
         one_hot = np.zeros((N, V), da.dtype)
         one_hot[np.arange(N), xs.tokens] = 1
         drows = da @ one_hot  # [G*H, V]
-        return {"W_xh": drows @ xs.table, "b_h": drows.sum(axis=1)}, (p["W_xh_T"] @ drows).T
-    return {"W_xh": da @ xs.T, "b_h": da.sum(axis=1)}, p["W_xh_T"] @ da if wanted else None
+        return {"W_xh": xs.table.T @ drows.T, "b_h": drows.sum(axis=1)}, drows.T @ p["W_xh_T"].T
+    return {"W_xh": xs.T @ da.T, "b_h": da.sum(axis=1)}, da.T @ p["W_xh_T"].T if wanted else None
 
 
 def embed_backward(embed, tokens, dxs):

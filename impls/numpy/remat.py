@@ -24,26 +24,26 @@ class Stack(tuned.Stack):
         for columns, part in self._segments(packing):
             n = part.shape[0]
             met.append(tuple(before[:, :n].copy() for before in state))
-            hs, last, _ = super()._layer(BUFFERS, name, xs[:, columns], met[-1], p, part)
-            every_h.append(hs)
+            hs, last, _ = super()._layer(BUFFERS, name, xs[columns], met[-1], p, part)
+            every_h.append(hs.copy())
             for before, new in zip(state, last, strict=True):
                 before[:, :n] = new  # sequences that have ended keep their final state
-        return np.concatenate(every_h, axis=1), state, met
+        return np.concatenate(every_h), state, met
 
     def _layer_back(self, at, name, dhs, dlast, xs, first, met, p, packing, wanted):
         dstate, dxs = [part.copy() for part in dlast], []
         grads: dict = {}
         for (columns, part), before in reversed(list(zip(self._segments(packing), met, strict=True))):
-            n, given = part.shape[0], xs[:, columns]
+            n, given = part.shape[0], xs[columns]
             _, _, cache = super()._layer(BUFFERS, name, given, before, p, part)
             dnew = tuple(d[:, :n].copy() for d in dstate)
-            back = dhs[:, columns], dnew, given, before, cache, p, part, wanted
+            back = dhs[columns], dnew, given, before, cache, p, part, wanted
             dx, d, dfirst = super()._layer_back(BUFFERS, name, *back)
             grads = {key: grads[key] + value if grads else value for key, value in d.items()}
             dxs.append(dx)
             for after, new in zip(dstate, dfirst, strict=True):
                 after[:, :n] = new
-        return np.concatenate(dxs[::-1], axis=1) if wanted else None, grads, tuple(dstate)
+        return np.concatenate(dxs[::-1]) if wanted else None, grads, tuple(dstate)
 
     def _segments(self, packing):
         """The columns of each K steps, and their packing: of the n sequences that get so far."""

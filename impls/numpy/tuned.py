@@ -31,49 +31,44 @@ GATES = {
 }
 
 
-SHARED = ("product", "da", "met")  # buffers of a layer that are read before the next one writes
+# buffers that every layer uses, for what is read before the next one writes
+SHARED = ("product", "room", "da", "met", "reset")
 
 
 def reordered(xs, order):
-    """[I, N], or tokens [N], in another order."""
-    return xs.at(order) if isinstance(xs, Tokens) else xs[:, order]
+    """[N, I], or tokens [N], in another order."""
+    return xs.at(order) if isinstance(xs, Tokens) else xs[order]
 
 
-def upright(w, order):
-    """W [., G*H] or b [G*H] as [G*H, .], its gates in this order."""
-    gates = w.T.reshape(len(order), -1, *w.shape[:-1])
-    return gates[list(order)].reshape(w.T.shape)
-
-
-def canonical(w, order):
-    """Back from it."""
-    gates = w.reshape(len(order), -1, *w.shape[1:])
-    return np.ascontiguousarray(gates[np.argsort(order)].reshape(w.shape).T)
+def ordered(w, order):
+    """W [., G*H] or b [G*H], its gates in this order."""
+    gates = w.reshape(*w.shape[:-1], len(order), -1)
+    return gates[..., list(order), :].reshape(w.shape)
 
 
 def arranged(p, cell):
-    """The parameters of a layer as its cell here wants them."""
+    """The parameters of a layer as its cell here wants them: upright, and those of sigmoids halved."""
     of_x, of_h, sigmoid_x, sigmoid_h = GATES[cell]
 
     def half(w, order, sigmoids):
-        scaled = w.reshape(len(order), -1).copy()
-        scaled[list(sigmoids)] *= 0.5
-        return scaled.reshape(w.shape)
+        scaled = w.reshape(*w.shape[:-1], len(order), -1).copy()
+        scaled[..., list(sigmoids), :] *= 0.5
+        return scaled.reshape(w.shape).T
 
-    W_xh, W_hh, b_h = upright(p["W_xh"], of_x), upright(p["W_hh"], of_h), upright(p["b_h"], of_x)
+    W_xh, W_hh, b_h = ordered(p["W_xh"], of_x), ordered(p["W_hh"], of_h), ordered(p["b_h"], of_x)
     made = {
         "W_xh": half(W_xh, of_x, sigmoid_x),
         "b_h": half(b_h, of_x, sigmoid_x)[:, None],
         "W_hh": half(W_hh, of_h, sigmoid_h),
-        "W_xh_T": W_xh.T,
-        "W_hh_T": W_hh.T,
+        "W_xh_T": W_xh,
+        "W_hh_T": W_hh,
     }
     if cell == "gru":
         made["b_hn"] = p["b_hn"][:, None]
     if cell == "gru_reset_before":
-        H = W_hh.shape[1]
+        H = len(W_hh)
         made["W_hrz"], made["W_hn"] = made["W_hh"][: 2 * H], made["W_hh"][2 * H :]
-        made["W_hrz_T"], made["W_hn_T"] = W_hh[: 2 * H].T, W_hh[2 * H :].T
+        made["W_hrz_T"], made["W_hn_T"] = W_hh[:, : 2 * H], W_hh[:, 2 * H :]
     return made
 
 
@@ -111,8 +106,8 @@ class Stack:
                 hs, last, cache = self._layer(at, model.cell, given, first, p, packing)
                 caches[at] = (given, first, cache)
                 final[at] = tuple(packing.unsorted(part) for part in last)
-                both.append(hs[:, packing.reverse] if direction == "bwd" else hs)
-            xs = np.concatenate(both) if len(both) > 1 else both[0]  # [D*H, N]
+                both.append(hs[packing.reverse] if direction == "bwd" else hs)
+            xs = np.concatenate(both, axis=1) if len(both) > 1 else both[0]  # [N, D*H]
         return packing.unpack(xs), final, caches
 
     def backward(self, params, name, dhs, dfinal, caches, valid, masks, model):
@@ -121,27 +116,27 @@ class Stack:
         packing = caches[name]
         grads: dict = {}
         dstate: dict = {}
-        dhs = packing.pack(dhs)  # [D*H, N]
+        dhs = packing.pack(dhs)  # [N, D*H]
         for k in reversed(range(model.layers)):
             wanted = k > 0 or model.inputs == "tokens" or name == "decoder" or self.dinputs
             dxs = []
-            both = np.split(dhs, len(directions(name, model)))
+            both = np.split(dhs, len(directions(name, model)), axis=1)
             for direction, dh in zip(directions(name, model), both, strict=True):
                 at = f"{name}.{k}.{direction}"
                 p, (given, first, cache) = self._parameters(params, at, model), caches[at]
-                dh = dh[:, packing.reverse] if direction == "bwd" else dh
+                dh = dh[packing.reverse] if direction == "bwd" else dh
                 dlast = tuple(packing.sorted(part) for part in dfinal[at])
                 given_back = self._layer_back(
                     at, model.cell, dh, dlast, given, first, cache, p, packing, wanted
                 )
                 dx, d, dfirst = given_back
-                d |= {"W_xh": canonical(d["W_xh"], of_x), "b_h": canonical(d["b_h"], of_x)}
-                d["W_hh"] = canonical(d["W_hh"], of_h)
+                d |= {key: ordered(d[key], np.argsort(of_x)) for key in ("W_xh", "b_h")}
+                d["W_hh"] = ordered(d["W_hh"], np.argsort(of_h))
                 grads |= {f"{at}.{key}": value for key, value in d.items()}
                 dstate[at] = tuple(packing.unsorted(part) for part in dfirst)
                 table = isinstance(given, Tokens)
                 if wanted:
-                    dxs.append(dx[:, packing.reverse] if direction == "bwd" and not table else dx)
+                    dxs.append(dx[packing.reverse] if direction == "bwd" and not table else dx)
             if wanted:
                 dhs = sum(dxs[1:], start=dxs[0])
             if k > 0 and masks is not None:
@@ -150,19 +145,20 @@ class Stack:
         return grads, dinputs, {at: dstate[at] for at in dfinal}
 
     def _layer(self, at, name, xs, first, p, packing):
-        """One layer in one direction: every h [H, N], the parts of its final state [H, B], and a cache."""
+        """One layer in one direction: every h [N, H], the parts of its final state [H, B], and a cache."""
         cell, _ = CELLS[name]
         take = partial(self._take, at)
         a = read(xs, p, out=take("a", len(p["W_xh"]), len(packing.take)))
         states, cache = cell(a, first, p, packing, take)
-        hs = np.concatenate(states[0], axis=1)  # [H, N]
-        return hs, [packing.final(part) for part in states], (states, cache)
+        hs = packing.rows(states[0], take("rows", len(packing.take), len(first[0])))
+        return hs, [packing.final(part) for part in states], (states, cache, hs)
 
     def _layer_back(self, at, name, dhs, dlast, xs, first, cache, p, packing, wanted):
         """Gradients of its inputs or their table, where ``wanted``, of its parameters, of its first state."""
-        (_, cell_backward), (states, kept) = CELLS[name], cache
+        (_, cell_backward), (states, kept, hs) = CELLS[name], cache
         take = partial(self._take, at)
-        da, d, dfirst = cell_backward(dhs, dlast, first, states, kept, p, packing, take)
+        met = packing.before(first[0], hs, take("met", *hs.shape))
+        da, d, dfirst = cell_backward(dhs, dlast, first, states, kept, met, p, packing, take)
         of_inputs, dx = read_backward(da, xs, p, wanted)
         return dx, d | of_inputs, dfirst
 
