@@ -124,6 +124,13 @@ def device_module(folder: Folder) -> Any:
     return importlib.import_module(PLAIN_DEVICE)
 
 
+def keep_compiled(folder: Folder, where: Path) -> None:
+    """Have what the framework compiles kept there from now on, where the folder's ``device.py`` can."""
+    keep = getattr(device_module(folder), "keep_compiled", None)
+    if keep is not None:
+        keep(where)
+
+
 def deviations(folder: Folder) -> list[Deviation]:
     """What ``deviations.toml`` states, checked. Raises UserError naming the file and the key."""
     path = folder.path / "deviations.toml"

@@ -239,6 +239,10 @@ class Implementation(Protocol):
 #     compilations() -> int               what the framework has compiled or traced in this
 #                                         process so far; it may not grow while samples
 #                                         are taken (without it: nothing is compiled)
+#     keep_compiled(folder)               has what the framework compiles kept in the folder,
+#                                         and taken from there where it is the same program;
+#                                         the gate asks for it, what is timed does not
+#                                         (without it: nothing is kept)
 #     precise(dtype, device) -> dict[str, str]
 #                                         sets what products of float32 are rounded to and
 #                                         returns what was read back: nothing for "float32",

@@ -18,6 +18,7 @@ WORKER = "tf_XLAEigen"  # what XLA calls the threads of its CPU pool
 THREADS = "tf_XLA"  # and how the names of all its threads begin
 COMPILE = "/jax/core/compile/backend_compile_duration"  # jax.monitoring's event, one a compilation
 COMPILED: list[float] = []  # seconds of each
+KEPT = 2**30  # bytes of compiled programs; a whole gate's are some 60 MB
 # Of a product of float32: named, so that XLA refuses what a device cannot do.
 ALGORITHMS = {"tf32": "TF32_TF32_F32", "bf16": "BF16_BF16_F32"}
 
@@ -67,6 +68,18 @@ def configure(device: str, threads: int) -> dict[str, str]:
             "memory_fraction": os.environ.get("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.75 (default)"),
         }
     return settings
+
+
+def keep_compiled(folder: Path) -> None:
+    """Keep what XLA compiles in the folder, the least used thrown away, and read from it what was compiled.
+
+    JAX's key holds the program, its options and jaxlib's version. A file cut short by a kill is told by a
+    warning, and compiled again.
+    """
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_compilation_cache_max_size", KEPT)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 
 
 def precise(dtype: str, device: str) -> dict[str, str]:

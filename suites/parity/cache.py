@@ -1,6 +1,6 @@
-"""Measurements that the sessions share: how far the oracle's float32 training strays.
+"""What the sessions keep: how far the oracle's float32 training strays, and what a framework compiled.
 
-It is the dearest thing that is asked of the oracle, and every framework's session asks it
+The first is the dearest thing that is asked of the oracle, and every framework's session asks it
 anew. An answer is kept in ``.cache/parity``, a file per question, under a key of all that it
 depends on; a file that is damaged, edited or of another key is measured again. What is
 compared with, the oracle's float64 answers, is never kept. The folder may be removed at any time.
@@ -18,11 +18,23 @@ from pathlib import Path
 from typing import Any
 
 from suites import implementations, recording
+from suites.implementations import Folder
 from suites.parity import digests
 from suites.parity.fixtures import Fixture
 from suites.spec import fingerprint
 
 FOLDER = recording.ROOT / ".cache" / "parity"
+COMPILED = recording.ROOT / ".cache" / "compiled"
+
+
+def keep_compiled(folder: Folder, device: str) -> None:
+    """Have the framework keep what it compiles, apart for each machine, for its code is for one processor.
+
+    Under which key is the framework's to say. What is timed never reads this, for it says how long a
+    first step takes.
+    """
+    machine = recording.origin(folder, device)["hardware_hash"]
+    implementations.keep_compiled(folder, COMPILED / folder.name / machine)
 
 
 def kept(fixture: Fixture, measure: Callable[[], Any]) -> Any:

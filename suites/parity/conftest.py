@@ -14,6 +14,7 @@ from results.errors import UserError
 from suites import implementations, recording, selection, spec
 from suites.conftest import QUESTIONS, selected
 from suites.interface import Unavailable
+from suites.parity import cache
 from suites.selection import Question
 
 SIZE = "tiny"
@@ -92,6 +93,7 @@ def prepare(config: pytest.Config, asked: list[Question], threads: int) -> None:
     try:
         implementations.deviations(folder)
         config.stash[SETTINGS] = implementations.device_module(folder).configure(device, threads)
+        cache.keep_compiled(folder, device)
         for variant in sorted({question.row.variant for question in asked}):
             implementations.builder(folder, variant)
         selection.check_data(asked)

@@ -1,15 +1,18 @@
-"""What JAX has for a GPU alone: cuDNN's LSTM, proven here on JAX's own reference of it; precisions."""
+"""What JAX has beside the gate: cuDNN's LSTM, proven on JAX's own reference; precisions; kept programs."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from suites import implementations, spec, weights
+from suites import implementations, recording, spec, weights
 from suites.interface import Unavailable
 from suites.parity.fixtures import make
 from suites.parity.ladder import Climb
@@ -167,3 +170,40 @@ def test_time_inside_counts_once() -> None:
     events = [(0, 100, "a"), (10, 20, "b"), (15, 5, "c"), (40, 50, "b"), (200, 10, "a")]
     found = {name: round(1e9 * seconds) for name, seconds in own("device").own(events).items()}
     assert found == {"a": 40, "b": 65, "c": 5}
+
+
+KEEPING = """
+import sys
+from pathlib import Path
+import jax
+from suites import implementations
+device = implementations.device_module(implementations.find("jax"))
+device.configure("cpu", 1)
+device.keep_compiled(Path(sys.argv[1]))
+events = []
+jax.monitoring.register_event_listener(lambda event, **_: events.append(event))
+answer = jax.jit(lambda x: jax.numpy.tanh(x) @ x)(jax.numpy.ones((3, 3)))
+print(events.count("/jax/compilation_cache/cache_hits"), float(answer[0, 0]))
+"""
+
+
+def hits_and_answer(folder: Path) -> tuple[int, float]:
+    """In a process of its own: how many programs were read, and what one of them answers."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore::UserWarning", "-c", KEEPING, str(folder)],
+        cwd=recording.ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    hits, answer = done.stdout.split()
+    return int(hits), float(answer)
+
+
+def test_a_program_is_compiled_once_and_one_cut_short_is_compiled_again(tmp_path: Path) -> None:
+    first, answer = hits_and_answer(tmp_path)
+    second, same = hits_and_answer(tmp_path)
+    assert (first, second > 0, same) == (0, True, answer)
+    for file in tmp_path.glob("*-cache"):
+        file.write_bytes(file.read_bytes()[:100])
+    assert hits_and_answer(tmp_path) == (0, answer)

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from suites import recording, spec
+from suites import implementations, recording, spec
+from suites.implementations import Folder
 from suites.parity import cache
 from suites.parity.fixtures import Fixture, make
 from suites.parity.reference import reference
@@ -123,3 +124,26 @@ def test_the_reference_is_the_same_with_and_without(fixture: Fixture) -> None:
         found.append(reference(asked, 0).training_float32)
     assert found[0] == found[1]
     assert len(found[0]) == len(fixture.batches)
+
+
+@pytest.fixture
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folder:
+    monkeypatch.setattr(cache, "COMPILED", tmp_path / "compiled")
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "scratch.py").touch()
+    (mine / "device.py").write_text("PACKAGES = ()\n\nasked = []\n")
+    return implementations.find(str(mine))
+
+
+def test_what_a_framework_compiles_is_kept_apart_for_each_machine(own_folder: Folder, tmp_path: Path) -> None:
+    device = implementations.device_module(own_folder)
+    device.keep_compiled = device.asked.append
+    cache.keep_compiled(own_folder, "cpu")
+    machine = recording.origin(own_folder, "cpu")["hardware_hash"]
+    assert device.asked == [tmp_path / "compiled" / "mine" / machine]
+
+
+def test_a_folder_that_compiles_nothing_need_not_keep_it(own_folder: Folder, tmp_path: Path) -> None:
+    cache.keep_compiled(own_folder, "cpu")
+    assert not (tmp_path / "compiled").exists()

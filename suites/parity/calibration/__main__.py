@@ -19,6 +19,7 @@ from results.record import Record
 from suites import implementations, recording, selection, spec
 from suites.bench.__main__ import INTERRUPTED, parsed, positive
 from suites.interface import Unavailable
+from suites.parity import cache
 from suites.parity.calibration import derive, measure
 from suites.parity.tolerances import KAPPA_LIMIT
 from suites.selection import Question
@@ -70,6 +71,7 @@ def measuring(options: argparse.Namespace) -> int:
     for folder in {question.folder for question in questions}:
         device = questions[0].row.device
         implementations.device_module(folder).configure(device, options.threads)
+        cache.keep_compiled(folder, device)
     selection.check_data(questions)
     gc.freeze()  # as in the gate
     gc.set_threshold(100_000, 20, 20)
