@@ -13,7 +13,8 @@ from results.errors import UserError
 from results.record import Record
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = [*sorted((ROOT / "results" / "published").glob("*/")), ROOT / "results" / "calibration"]
+SEEDS = [ROOT / "results" / name for name in ("calibration", "validation")]
+FOLDERS = [*sorted((ROOT / "results" / "published").glob("*/")), *SEEDS]
 NUMBERS = {"whole number", "number"}
 COUNTS = {"schema", "row.seed", "body.pass"} | {  # numbers that tell which, and measure nothing
     f"body.{name}"
