@@ -1,10 +1,10 @@
 """Layers of ``tuned.py`` as a loop over time, and the backward pass by hand.
 
-``a`` [G*H, N] is the input's part with b_h, packed by time (``packing.py``), in the order of ``tuned.GATES``,
-the rows of sigmoid gates halved; W_hh [G*H, H] in that order too. Forward: the blocks of each part of the
-state, and of what the way back needs. Backward, of dhs [N, H] and of ``met`` [N, H], the h that each step
-met: da [G*H, N], the gradient of a (before halving), the gradient of what is recurrent, and of the first
-state. ``take`` gives buffers: of the layer's own, or of all (``tuned.SHARED``).
+``a`` is the input's part with b_h, a block [G*H, n] for each step (``packing.py``), which the next may write
+over, in the order of ``tuned.GATES``, the rows of sigmoid gates halved; W_hh [G*H, H] in that order too.
+Forward: the blocks of each part of the state, and of what the way back needs. Backward, of dhs [N, H] and of
+``met`` [N, H], the h that each step met: da [G*H, N], the gradient of a (before halving), the gradient of what
+is recurrent, and of the first state. ``take`` gives buffers: of the layer's own, or of all (``tuned.SHARED``).
 """
 
 import numpy as np
@@ -13,8 +13,9 @@ import numpy as np
 def rnn(a, first, p, packing, take):
     """h_t = tanh(a_t + W_hh h_{t-1})."""
     (h,) = first
-    hs = packing.blocks(take("hs", a.size), len(a))
-    for a_t, new in zip(packing.columns(a), hs, strict=True):
+    H, N = len(h), len(packing.take)
+    hs = packing.blocks(take("hs", H * N), H)
+    for a_t, new in zip(a, hs, strict=True):
         np.matmul(p["W_hh"], h[:, : new.shape[1]], out=new)
         new += a_t
         h = np.tanh(new, out=new)
@@ -40,10 +41,10 @@ def rnn_backward(dhs, dfinal, first, states, cache, met, p, packing, take):
 def lstm(a, first, p, packing, take):
     """Gates o i f g: the sigmoids are side by side, and so are those that c passes through."""
     h, c = first
-    H = len(a) // 4
-    hs, cs, tanh_cs = (packing.blocks(take(name, a.size // 4), H) for name in ("hs", "cs", "tanh_cs"))
-    gates = packing.blocks(take("gates", a.size), len(a))
-    for a_t, s, h_t, c_t, tanh_c in zip(packing.columns(a), gates, hs, cs, tanh_cs, strict=True):
+    H, N = len(h), len(packing.take)
+    hs, cs, tanh_cs = (packing.blocks(take(name, H * N), H) for name in ("hs", "cs", "tanh_cs"))
+    gates = packing.blocks(take("gates", 4 * H * N), 4 * H)
+    for a_t, s, h_t, c_t, tanh_c in zip(a, gates, hs, cs, tanh_cs, strict=True):
         n = s.shape[1]
         np.matmul(p["W_hh"], h[:, :n], out=s)
         s += a_t
@@ -93,11 +94,11 @@ def lstm_backward(dhs, dfinal, first, states, cache, met, p, packing, take):
 def gru(a, first, p, packing, take):
     """Gates n r z of the input, r z and h W_hn of the state."""
     (h,) = first
-    H = len(a) // 3
-    hs, beyond = (packing.blocks(take(name, a.size // 3), H) for name in ("hs", "beyond"))
-    gates = packing.blocks(take("gates", a.size), 3 * H)  # r z n
-    qs = packing.blocks(take("qs", a.size // 3), H)  # h W_hn + b_hn
-    for a_t, s, h_t, q, less in zip(packing.columns(a), gates, hs, qs, beyond, strict=True):
+    H, N = len(h), len(packing.take)
+    hs, beyond = (packing.blocks(take(name, H * N), H) for name in ("hs", "beyond"))
+    gates = packing.blocks(take("gates", 3 * H * N), 3 * H)  # r z n
+    qs = packing.blocks(take("qs", H * N), H)  # h W_hn + b_hn
+    for a_t, s, h_t, q, less in zip(a, gates, hs, qs, beyond, strict=True):
         n = s.shape[1]
         r, z, new = s[:H], s[H : 2 * H], s[2 * H :]
         np.matmul(p["W_hh"], h[:, :n], out=s)
@@ -141,10 +142,10 @@ def gru_backward(dhs, dfinal, first, states, cache, met, p, packing, take):
 def gru_reset_before(a, first, p, packing, take):
     """Gates r z n; W_hh in two, for r must be known before r h is multiplied."""
     (h,) = first
-    H = len(a) // 3
-    hs, resets, beyond = (packing.blocks(take(name, a.size // 3), H) for name in ("hs", "resets", "beyond"))
-    gates = packing.blocks(take("gates", a.size), 3 * H)
-    for a_t, s, h_t, reset, less in zip(packing.columns(a), gates, hs, resets, beyond, strict=True):
+    H, N = len(h), len(packing.take)
+    hs, resets, beyond = (packing.blocks(take(name, H * N), H) for name in ("hs", "resets", "beyond"))
+    gates = packing.blocks(take("gates", 3 * H * N), 3 * H)
+    for a_t, s, h_t, reset, less in zip(a, gates, hs, resets, beyond, strict=True):
         n = s.shape[1]
         r_z, new = s[: 2 * H], s[2 * H :]
         np.matmul(p["W_hrz"], h[:, :n], out=r_z)

@@ -56,8 +56,8 @@ class Packing:
         return state
 
     def columns(self, array):
-        """The blocks [., n] of [., N]: views, a stride apart."""
-        return [array[:, start : start + n] for start, n in zip(self.starts, self.sizes, strict=False)]
+        """The blocks [., n] of [., N], or [n] of [N]: views, a stride apart."""
+        return [array[..., start : start + n] for start, n in zip(self.starts, self.sizes, strict=False)]
 
     def blocks(self, memory, width):
         """Blocks [width, n] that lie one after the other, each whole, in one array of width * N numbers."""

@@ -50,14 +50,22 @@ def embedded(function):
     return run
 
 
-def read(xs, p, out):
-    """W_xh x + b_h of all N steps, [G*H, N]; xs [N, I], or tokens."""
+def read(xs, p, packing, take):
+    """W_xh x + b_h step by step, [G*H, n] each, for a step to use before the next; xs [N, I], or tokens."""
+    width = len(p["W_xh"])
     if isinstance(xs, Tokens):
         rows = p["W_xh"] @ xs.table.T + p["b_h"]  # [G*H, V]
-        return np.take(rows, xs.tokens, axis=1, out=out, mode="clip")  # "raise" would fill a copy first
-    a = np.matmul(p["W_xh"], xs.T, out=out)
+        return looked_up(rows, packing.columns(xs.tokens), take("looked_up", width * packing.shape[0]))
+    a = np.matmul(p["W_xh"], xs.T, out=take("a", width, len(xs)))
     a += p["b_h"]
-    return a
+    return packing.columns(a)
+
+
+def looked_up(rows, steps, room):
+    """The columns that the tokens of each step stand for, where a cache holds them."""
+    for tokens in steps:
+        a = room[: len(rows) * len(tokens)].reshape(len(rows), len(tokens))
+        yield np.take(rows, tokens, axis=1, out=a, mode="clip")  # "raise" would fill a copy first
 
 
 def read_backward(da, xs, p, wanted):

@@ -32,7 +32,7 @@ GATES = {
 
 
 # buffers that every layer uses, for what is read before the next one writes
-SHARED = ("product", "room", "da", "met", "reset")
+SHARED = ("product", "room", "looked_up", "da", "met", "reset")
 
 
 def reordered(xs, order):
@@ -148,8 +148,7 @@ class Stack:
         """One layer in one direction: every h [N, H], the parts of its final state [H, B], and a cache."""
         cell, _ = CELLS[name]
         take = partial(self._take, at)
-        a = read(xs, p, out=take("a", len(p["W_xh"]), len(packing.take)))
-        states, cache = cell(a, first, p, packing, take)
+        states, cache = cell(read(xs, p, packing, take), first, p, packing, take)
         hs = packing.rows(states[0], take("rows", len(packing.take), len(first[0])))
         return hs, [packing.final(part) for part in states], (states, cache, hs)
 
