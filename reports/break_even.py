@@ -11,7 +11,7 @@ import pandas as pd
 
 from reports import statistics
 from reports.markdown import escape
-from reports.speed import Timing
+from reports.measured import Timing
 from reports.statistics import Estimate, cut, decimals, in_words
 
 TEXT = (

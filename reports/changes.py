@@ -16,9 +16,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from reports import speed, statistics
+from reports import measured, statistics
+from reports.measured import Timing
 from reports.rows import Row, threads
-from reports.speed import Timing
 from reports.statistics import Estimate, Logs
 from results.record import canonical
 from results.store import age
@@ -93,7 +93,7 @@ class Change:
             return self.over_floor(together)
         return self._over([item.seconds for item in (self.old, self.new)], together)
 
-    def _over(self, sides: list[Mapping[speed.PassId, Logs]], together: int) -> Estimate | None:
+    def _over(self, sides: list[Mapping[measured.PassId, Logs]], together: int) -> Estimate | None:
         old, new = (list(side.values()) for side in sides)
         if min(len(old), len(new)) < LEAST_PASSES:
             return None
@@ -131,7 +131,7 @@ def changes(pair: Pair) -> Iterator[Change]:
         return
     for count in sorted(timed_threads(pair.old) & timed_threads(pair.new)):
         for what in WORKS:
-            old, new = (speed.timing(row, count, what) for row in (pair.old, pair.new))
+            old, new = (measured.timing(row, count, what) for row in (pair.old, pair.new))
             if old is not None and new is not None:
                 yield Change(pair, what, count, old, new)
 

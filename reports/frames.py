@@ -13,11 +13,11 @@ from typing import Any
 
 import pandas as pd
 
-from reports import break_even, quiet, scaling, speed, statistics, tables
+from reports import break_even, measured, quiet, scaling, speed, statistics, tables
 from reports.equivalence import compared, differences, equivalence, stated_margin
 from reports.machines import WORKS, Machine
+from reports.measured import Timing
 from reports.rows import Row, digest, threads, trajectory
-from reports.speed import Timing
 from reports.statistics import Estimate
 from reports.tost import LEAST, paired
 from results import ids
@@ -102,6 +102,7 @@ def throughput(machine: Machine) -> pd.DataFrame:
     lines = []
     for what in WORKS:
         for number, (group, timed) in enumerate(machine.timed(what)):
+            floor = measured.common_floor(timed)
             common = {
                 "work": what,
                 "comparison": number,
@@ -114,7 +115,7 @@ def throughput(machine: Machine) -> pd.DataFrame:
                         "id": ids.of(item.records[0], what),
                         **common,
                         **_row(item.row),
-                        **_timed(item, timed[0], what),
+                        **_timed(item, timed[0], floor, what),
                     }
                 )
             shown = {id(item.row) for item in timed}
@@ -126,7 +127,7 @@ def throughput(machine: Machine) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def _timed(item: Timing, first: Timing, what: str) -> Line:
+def _timed(item: Timing, first: Timing, floor: Timing | None, what: str) -> Line:
     tokens = item.records[0]["body"]["tokens_per_decode" if what == "decode" else "tokens_per_step"]
     over = None if item is first else item.over(first)
     return {
@@ -137,13 +138,14 @@ def _timed(item: Timing, first: Timing, what: str) -> Line:
         "tokens_per_s_low": tokens / item.step.high,
         "tokens_per_s_high": tokens / item.step.low,
         **_estimate("over_gemm_floor", "", item.over_floor()),
-        "floor_of": speed.floor_of(item, what),
+        "floor_of": measured.floor_of(item, what),
+        **_estimate("over_numpys_floor", "", item.over_floor_of(floor) if floor else None),
         **_estimate("over_fastest", "", over),
         "separable_from_fastest": None if over is None else not over.holds_one,
         "passes": len(item.seconds),
         "rounds": item.rounds,
         "iqr_over_median": item.spread,
-        "path": speed.path(item),
+        "path": measured.path(item),
         "proven_at": item.row.proven_at,
     }
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from reports import scaling, speed
+from reports import measured, scaling
 from reports.markdown import escape, table
+from reports.measured import Timing
 from reports.rows import Row, select
-from reports.speed import Timing
 from reports.statistics import cut, decimals
 from results.errors import UserError
 from results.record import Record
@@ -21,8 +21,8 @@ def block(name: str, records: Iterable[Record]) -> str:
     """The marked block: milliseconds a training step, times the GEMM floor, one row per implementation."""
     rows = _at_their_sizes(select(records)[0])
     cells: dict[tuple[str, str], dict[str, str]] = {}
-    for group in speed.groups(rows):
-        for timing in speed.timings(group, "train"):
+    for group in measured.groups(rows):
+        for timing in measured.timings(group, "train"):
             row = timing.row
             who = (row["implementation"], row["variant"])
             cells.setdefault(who, {})[f"{row['task']}, {row['cell']}"] = _cell(timing)

@@ -7,9 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from reports import scaling, speed
+from reports import measured, scaling
+from reports.measured import Group, Timing
 from reports.rows import Row
-from reports.speed import Group, Timing
 
 WORKS = {"train": "Training", "infer": "Inference", "decode": "Greedy decoding"}
 
@@ -40,14 +40,14 @@ class Machine:
     def timed(self, what: str) -> list[tuple[Group, list[Timing]]]:
         """The comparisons of one kind of work, a key of WORKS, each from its fastest row on."""
         return [
-            (group, speed.timings(group, what))
+            (group, measured.timings(group, what))
             for group in self._groups
             if what != "decode" or group.generates
         ]
 
     @functools.cached_property
     def _groups(self) -> list[Group]:
-        return speed.groups(self.alone)
+        return measured.groups(self.alone)
 
 
 def machines(rows: Iterable[Row]) -> list[Machine]:

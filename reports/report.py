@@ -38,9 +38,10 @@ No more digits are printed than the interval supports.
 - "tokens/s" counts the steps of the sequences, those of the decoder too, and no padding; in decoding, the \
 tokens chosen.
 - "x GEMM floor" is the time over that of only the matrix products that the model cannot do without, at \
-its shapes, paired by block; of ragged sequences, those of their mean length. "x fastest" is paired \
-round by round in each pass, with its 98 % interval: where that contains 1 it says *not separable*, as of \
-equal rows 49 in 50. \
+its shapes, in its own framework, paired by block; of ragged sequences, those of their mean length. \
+"x NumPy's" is the time over the same products in NumPy, whose row measured them in the same passes: one \
+floor for all. "x fastest" is paired round by round in each pass, with its 98 % interval: where that \
+contains 1 it says *not separable*, as of equal rows 49 in 50. \
 Nothing is compared across specs, dtypes, devices, numbers of threads or machines.
 - *noisy*: the samples' interquartile range exceeds 10 % of their median.
 - An *id* leads to the records of a number (`tables/records.csv`): `nox -s reproduce -- ID` measures it again.

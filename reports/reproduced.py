@@ -25,9 +25,9 @@ from typing import Any
 
 import numpy as np
 
-from reports import quiet, speed, statistics
+from reports import measured, quiet, statistics
+from reports.measured import Timing
 from reports.rows import Row, select
-from reports.speed import Timing
 from reports.statistics import Estimate
 from reports.tables import MIB
 from results import ids, lookup, store
@@ -111,7 +111,7 @@ def judged(found: Found, row: Row, records: Sequence[Record]) -> Verdict:
 def timed(found: Found, row: Row) -> Verdict:
     """Times, and their ratio to the floor."""
     old_row, threads = select(found.records)[0][0], ids.threads(found.newest)
-    old, new = speed.timing(old_row, threads, found.what), speed.timing(row, threads, found.what)
+    old, new = measured.timing(old_row, threads, found.what), measured.timing(row, threads, found.what)
     if old is None or new is None:
         which = "old" if old is None else "new"
         return Verdict((), "not reproduced", f"the {which} records have no time with {threads} threads")

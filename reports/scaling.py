@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from reports import speed
+from reports import measured, speed
 from reports.markdown import NOTHING, escape
 from reports.rows import Row, threads, version
 from reports.statistics import Estimate, in_words
@@ -117,14 +117,14 @@ def times(family: Family) -> pd.DataFrame:
                 **{f"{family.axis} = {value}": cells.get(value, NOTHING) for value in family.values},
                 "exponent": exponent(known),
                 "passes": " or ".join(map(str, passes)) or NOTHING,
-                "path": "; ".join(dict.fromkeys(escape(speed.path(timing)) for timing in known.values()))
+                "path": "; ".join(dict.fromkeys(escape(measured.path(timing)) for timing in known.values()))
                 or NOTHING,
             }
         )
     return pd.DataFrame(lines)
 
 
-def exponent(timed: Mapping[int, speed.Timing]) -> str:
+def exponent(timed: Mapping[int, measured.Timing]) -> str:
     """log(t_2 / t_1) / log(x_2 / x_1) of the outermost points x_1 < x_2.
 
     The ratio is paired by pass where the points share passes, else its interval is the widest
@@ -205,15 +205,15 @@ def _growth(row: Row, sizes: Mapping[int, int]) -> dict[str, str]:
     return cells
 
 
-def _time(row: Row, timing: speed.Timing | None, count: str) -> str:
+def _time(row: Row, timing: measured.Timing | None, count: str) -> str:
     if timing is None:
         return speed.why_untimed(row, count)
     return in_words(timing.step, 1e3)
 
 
-def timing(row: Row, count: str) -> speed.Timing | None:
+def timing(row: Row, count: str) -> measured.Timing | None:
     """Of a training step; None where the row may not be shown, or was not timed."""
-    return None if row.verdict else speed.timing(row, count, "train")
+    return None if row.verdict else measured.timing(row, count, "train")
 
 
 def peak(row: Row, count: str) -> int | None:

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import functools
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
 import pandas as pd
 
 from reports import statistics
 from reports.markdown import NOTHING, brief, escape
-from reports.rows import Row, threads
-from reports.statistics import Blocks, Estimate, Logs
+from reports.measured import Group, Timing, common_floor, floor_of, path
+from reports.rows import Row
+from reports.statistics import Estimate
 from reports.tables import asked, who
-from results.record import Record, canonical
 
-PassId = tuple[str, int]  # campaign and number: rows that share it ran side by side
 PHASES = {
     "import_s": "import",
     "build_s": "build",
@@ -25,7 +20,6 @@ PHASES = {
     "first_infer_s": "first inference",
     "first_decode_s": "first decoding",
 }
-COMPARED = ("task", "cell", "size", "data", "dtype", "device", "seed")
 MILLI = 1e3
 OF_BYTES = "its floor is the bytes that must move"
 LATENCY = (
@@ -34,159 +28,10 @@ LATENCY = (
 )
 
 
-@dataclass(frozen=True)
-class Timing:
-    """One kind of work ("train", "infer" or "decode") of one row, pass by pass."""
-
-    row: Row
-    records: tuple[Record, ...]
-    seconds: Mapping[PassId, Logs]
-    blocks: Mapping[PassId, Blocks]
-    floors: Mapping[PassId, Logs]  # time over GEMM floor, of the passes that measured one
-    spread: float
-    rounds: int
-
-    @functools.cached_property
-    def step(self) -> Estimate:
-        """Seconds a step."""
-        return statistics.estimate(list(self.seconds.values()))
-
-    @functools.cached_property
-    def _over_floor(self) -> Estimate | None:
-        if not self.floors:
-            return None
-        return statistics.estimate(list(self.floors.values()))
-
-    def over_floor(self) -> Estimate | None:
-        """Time over GEMM floor."""
-        return self._over_floor
-
-    @functools.cached_property
-    def _ratios(self) -> dict[int, tuple[Timing, Estimate | None]]:
-        return {}
-
-    def over(self, other: Timing) -> Estimate | None:
-        """This row's time over the other's, paired round by round in each pass, with the interval that
-        separates rows; None where they share no pass."""
-        if id(other) not in self._ratios:  # kept with the other: an id is its own while it lives
-            self._ratios[id(other)] = other, self._over(other)
-        return self._ratios[id(other)][1]
-
-    def _over(self, other: Timing) -> Estimate | None:
-        ratios = list(self.ratios(other).values())
-        return statistics.estimate(ratios, statistics.SEPARATES) if ratios else None
-
-    def ratios(self, other: Timing) -> dict[PassId, Logs]:
-        """The same in each pass that both share."""
-        names = (*_names(self.records[0]), *_names(other.records[0]))
-        return {
-            number: statistics.paired(self.blocks[number], other.blocks[number], str(number), *names)
-            for number in sorted(set(self.blocks) & set(other.blocks))
-        }
-
-
-@dataclass(frozen=True)
-class Group:
-    """Rows that answer one question at one dtype, on one device, with so many threads."""
-
-    rows: tuple[Row, ...]
-    threads: str
-
-    @property
-    def generates(self) -> bool:
-        """Whether decoding was asked of the rows."""
-        return bool(self.rows[0].any["spec"]["model"].get("generates"))
-
-    @property
-    def title(self) -> str:
-        """The question in words, as plain text."""
-        row = self.rows[0]
-        shape = _shape(row.any["spec"])
-        seed = "" if row["seed"] == "0" else f", seed {row['seed']}"
-        parts = (
-            row["task"],
-            row["cell"],
-            f"{row.any['spec']['size']} ({shape})",
-            row["data"] + seed,
-            row["dtype"],
-            row["device"],
-        )
-        return f"{', '.join(parts)}, threads: {self.threads}"
-
-
-def _shape(spec: Mapping[str, Any]) -> str:
-    """``B = 64, T = 18, S = 11, H = 128, L = 2, both ways, ragged``: what differs from the plainest said."""
-    model = spec["model"]
-    found = [f"B = {spec['batch']}", f"T = {spec['length']}"]
-    if model.get("wiring") == "encoder_decoder":
-        found.append(f"S = {spec.get('target_length', '?')}")
-    found.append(f"H = {model.get('hidden', '?')}")
-    if model.get("layers", 1) > 1:
-        found.append(f"L = {model['layers']}")
-    found += ["both ways"] if model.get("bidirectional") else []
-    found += ["ragged"] if model.get("ragged") else []
-    return ", ".join(found)
-
-
-def groups(rows: Sequence[Row]) -> list[Group]:
-    """The comparisons of one section: never across specs, dtypes, devices or numbers of threads."""
-    same: dict[tuple[str, ...], list[Row]] = defaultdict(list)
-    for row in rows:
-        same[*(row[name] for name in COMPARED), row.any["fingerprint"]].append(row)
-    found = []
-    for _, members in sorted(same.items()):
-        counts = {threads(record) for row in members for record in row.bench}
-        known = sorted(counts - {"unknown"}, key=int) or sorted(counts)
-        found += [Group(tuple(members), count) for count in known]
-    return found
-
-
-def timings(group: Group, what: str) -> list[Timing]:
-    """Of every row that may be shown, the fastest first."""
-    measured = [timing(row, group.threads, what) for row in group.rows if not row.verdict]
-    found = sorted((item for item in measured if item is not None), key=lambda item: item.step.value)
-    return sorted(found, key=lambda item: _times(item, found[0]))  # by pairs, which can be of another order
-
-
-def _times(item: Timing, other: Timing) -> float:
-    """How many times the other's time it took, by pairs where there are any."""
-    paired = None if item is other else item.over(other)
-    return item.step.value / other.step.value if paired is None else paired.value
-
-
-def timing(row: Row, count: str, what: str) -> Timing | None:
-    """The row's samples at this number of threads, or None; computed once."""
-    key = ("timing", count, what)
-    if key not in row.memo:
-        row.memo[key] = _measured(row, count, what)
-    found: Timing | None = row.memo[key]
-    return found
-
-
-def _measured(row: Row, count: str, what: str) -> Timing | None:
-    records = tuple(r for r in row.bench if r["status"] == "ok" and threads(r) == count and _samples(r, what))
-    if not records:
-        return None
-    seconds, timed, floors = {}, {}, {}
-    for record in records:
-        number = (record["body"]["campaign"], record["body"]["pass"])
-        blocks = timed[number] = _samples(record, what)
-        names = (what, *_names(record))
-        seconds[number] = statistics.median([s for block in blocks.values() for s in block], *names)
-        floor = _samples(record, f"floor_{what}")
-        pairs = [
-            statistics.median(blocks[b], f"{b}", *names) - statistics.median(floor[b], f"floor {b}", *names)
-            for b in sorted(set(blocks) & set(floor))
-        ]
-        if pairs:
-            floors[number] = statistics.mean(pairs, "blocks", *names)
-    samples = [s for record in records for block in _samples(record, what).values() for s in block]
-    return Timing(row, records, seconds, timed, floors, statistics.spread(samples), len(samples))
-
-
 def throughput(group: Group, what: str, timed: Sequence[Timing]) -> pd.DataFrame:
     """A line a row: timed ones from the fastest on, then the untimed with their reason."""
-    lines = [_timed_line(item, timed[0], what) for item in timed]
+    common = common_floor(timed)
+    lines = [_timed_line(item, timed[0], common, what) for item in timed]
     shown = {id(item.row) for item in timed}
     for row in group.rows:
         if id(row) not in shown:
@@ -233,7 +78,7 @@ def why_untimed(row: Row, count: str) -> str:
     return "untimed: not measured" + ("" if count == "unknown" or not row.bench else " with so many threads")
 
 
-def _timed_line(item: Timing, first: Timing, what: str) -> dict[str, str]:
+def _timed_line(item: Timing, first: Timing, common: Timing | None, what: str) -> dict[str, str]:
     step = item.step
     value, low, high = (MILLI * x for x in (step.value, step.low, step.high))
     places = statistics.decimals(value, low, high)
@@ -246,6 +91,7 @@ def _timed_line(item: Timing, first: Timing, what: str) -> dict[str, str]:
         **({"ms per token": statistics.in_words(step, MILLI / tokens)} if latency(item.row, what) else {}),
         "tokens/s": statistics.cut(rates[0], statistics.decimals(*rates)),
         "x GEMM floor": _with_interval(item.over_floor()) or NOTHING,
+        **({"x NumPy's": _with_interval(item.over_floor_of(common)) or NOTHING} if common else {}),
         "x fastest": "1 (reference)" if item is first else ratio(item.over(first)),
         "passes x rounds": _counts(item),
         "path": escape(path(item)),
@@ -279,34 +125,8 @@ def _notes(item: Timing, what: str) -> list[str]:
     return notes
 
 
-def floor_of(item: Timing, what: str) -> str:
-    """What its floor is: the model's products; on a GPU the bytes that must move, where that takes longer."""
-    found = [record["body"].get("bounds", {}).get(what, {}).get("by") for record in item.records]
-    return "bytes" if "bytes" in found else "products"
-
-
-def _samples(record: Record, what: str) -> dict[int, list[float]]:
-    """Seconds of each block of this kind."""
-    found: dict[int, list[float]] = defaultdict(list)
-    for block in record["body"]["blocks"]:
-        if block["what"] == what:
-            found[block["block"]] += block["seconds"]
-    return found
-
-
 def _counts(item: Timing) -> str:
     return f"{len(item.seconds)} x {item.rounds / len(item.seconds):.0f}"
-
-
-def path(item: Timing) -> str:
-    """How it ran, by its own account."""
-    paths = {", ".join(f"{k} {v}" for k, v in sorted(r["body"]["path"].items())) for r in item.records}
-    return "; ".join(sorted(paths))
-
-
-def _names(record: Record) -> tuple[str, ...]:
-    """Seeds a row's draws: the same for the same record, whatever else is in the report."""
-    return canonical(record["row"]), record["id"]
 
 
 def _name(item: Timing) -> str:

@@ -19,10 +19,10 @@ from pathlib import Path
 
 import numpy as np
 
-from reports import speed, statistics
+from reports import measured, statistics
 from reports.markdown import NOTHING, escape, table
+from reports.measured import Timing
 from reports.rows import select, version
-from reports.speed import Timing
 from reports.statistics import Estimate
 from results import store
 from results.errors import UserError
@@ -172,9 +172,9 @@ def comparisons(records: Sequence[Record]) -> list[Comparison]:
     for row in rows:
         if row.verdict:
             raise UserError(f"{row['implementation']}: expected a proven row, got: {row.verdict}.")
-    for group in speed.groups(rows):
+    for group in measured.groups(rows):
         for what in WORKS:
-            timed = sorted(speed.timings(group, what), key=lambda item: (_share(item), _name(item)))
+            timed = sorted(measured.timings(group, what), key=lambda item: (_share(item), _name(item)))
             for fast, slow in itertools.combinations(timed, 2):
                 ratio = slow.over(fast)
                 if ratio is not None:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from reports import speed
+from reports import measured, speed
 from reports.markdown import NOTHING, escape
+from reports.measured import Timing
 from reports.rows import Row, version
-from reports.speed import Timing
 
 TEXT = (
     "Time over that of the framework's own layer, `native`, or where it was not timed that of `scratch`, "
@@ -24,9 +24,9 @@ ORDER = ("scratch", "native", "tuned", "remat")
 def table_of(rows: Sequence[Row], what: str) -> pd.DataFrame:
     """A line for each question and framework of which two variants or more were timed."""
     lines = []
-    for group in speed.groups(rows):
+    for group in measured.groups(rows):
         same: dict[tuple[str, tuple[str, ...]], dict[str, Timing]] = defaultdict(dict)
-        for item in speed.timings(group, what):
+        for item in measured.timings(group, what):
             same[item.row["implementation"], version(item.row.any)[1:]][item.row["variant"]] = item
         for (implementation, _), found in sorted(same.items()):
             if len(found) > 1:

@@ -2,9 +2,10 @@
 
 ``a`` is the input's part with b_h, a block [G*H, n] for each step (``packing.py``), which the next may write
 over, in the order of ``tuned.GATES``, the rows of sigmoid gates halved; W_hh [G*H, H] in that order too.
-Forward: the blocks of each part of the state, and of what the way back needs. Backward, of dhs [N, H] and of
-``met`` [N, H], the h that each step met: da [G*H, N], the gradient of a (before halving), the gradient of what
-is recurrent, and of the first state. ``take`` gives buffers: of the layer's own, or of all (``tuned.SHARED``).
+Forward: the blocks of each part of the state, and of what the way back needs. Backward, of dhs [N, H] and
+of ``met`` [N, H], the h that each step met: da [G*H, N], the gradient of a (before halving), the gradient of
+what is recurrent, and of the first state. ``take`` gives buffers: of the layer's own, or of all
+(``tuned.SHARED``).
 """
 
 import numpy as np

@@ -8,8 +8,8 @@ from typing import Any
 
 from reports.edition.contents import Entry, Proof
 from reports.machines import machines
+from reports.measured import Group, Timing
 from reports.rows import Row
-from reports.speed import Group, Timing
 from reports.statistics import cut, decimals, in_words
 from reports.tables import first_failed, ratio
 from results import ids

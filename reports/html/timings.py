@@ -55,7 +55,7 @@ def _throughput(facts: Facts, machine: Machine, line: dict[str, Any]) -> Line:
         none, why = Cell(NOTHING), Cell(line["untimed"], mark="wide")
         cells = [work, *empty, none, about, none, none, why, where]
     else:
-        floor = between(line, "over_gemm_floor{}")
+        floor = _floor(line)
         rate = between(line, "tokens_per_s{}")
         step = between(line, "step{}_s", 1e3)
         passes = Cell(f"{int(line['passes'])} x {line['rounds'] / line['passes']:.0f}", line["passes"])
@@ -64,6 +64,15 @@ def _throughput(facts: Facts, machine: Machine, line: dict[str, Any]) -> Line:
         found = [step, rate, floor, _fastest(line), known(line["id"])]
         cells = [work, *found, about, passes, path, notes, where]
     return Line((*head(line), *cells), filters(line, machine.number))
+
+
+def _floor(line: dict[str, Any]) -> Cell:
+    """Times its own floor; below, times NumPy's, where a row of NumPy measured that."""
+    own = between(line, "over_gemm_floor{}")
+    if missing(line.get("over_numpys_floor")):
+        return own
+    numpys = between(line, "over_numpys_floor{}")
+    return Cell(own.text, own.order, own.mark, (*own.small, f"NumPy's: {numpys.text}", *numpys.small))
 
 
 def _fastest(line: dict[str, Any]) -> Cell:

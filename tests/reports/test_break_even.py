@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from reports import break_even, speed
+from reports import break_even, measured
 from reports.report import render
 from reports.rows import select
 from results.record import Record
@@ -27,8 +27,8 @@ def row(
 
 
 def lines(records: list[Record]) -> dict[str, dict[str, str]]:
-    (group,) = speed.groups(select(records)[0])
-    frame = break_even.table_of(speed.timings(group, "train")).fillna("")
+    (group,) = measured.groups(select(records)[0])
+    frame = break_even.table_of(measured.timings(group, "train")).fillna("")
     return {line["implementation"]: line for line in frame.to_dict("records")}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from reports import csvs, speed
+from reports import csvs, measured
 from reports.machines import machines
 from reports.report import Report
 from reports.rows import select
@@ -32,8 +32,8 @@ def test_a_table_without_a_line_has_none(make: Any) -> None:
 
 def test_numbers_are_not_those_of_the_page_but_whole(make: Any) -> None:
     records = make.row(passes=3)
-    (group,) = speed.groups(select(records)[0])
-    (timing,) = speed.timings(group, "train")
+    (group,) = measured.groups(select(records)[0])
+    (timing,) = measured.timings(group, "train")
     frame = read(records)["throughput"]
     line = frame[frame["work"] == "train"].iloc[0]
     assert line["step_s"] == pytest.approx(timing.step.value, rel=1e-8)

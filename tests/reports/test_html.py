@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from pathlib import Path
@@ -61,6 +62,12 @@ def test_the_first_screen_names_the_fastest_and_who_is_not_separable(records: li
     )
     assert re.search(r"not separable from it: (torch|jax) native", text)
     assert "own" not in text
+
+
+def test_a_floor_has_numpys_below_where_a_row_of_numpy_was_timed(make: Any) -> None:
+    rows = [make.parity(implementation="numpy"), *(make.bench(n, implementation="numpy") for n in range(3))]
+    assert "NumPy's: " in html.unescape(rendered([*make.row(), *rows]))
+    assert "NumPy's: " not in html.unescape(rendered(make.row()))
 
 
 def test_a_quiet_machine_and_one_that_was_not_are_told_apart(make: Any) -> None:

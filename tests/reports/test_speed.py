@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from reports import speed
+from reports import measured, speed
 from reports.report import render
 from reports.rows import select
 from results.record import Record
@@ -17,20 +17,20 @@ from results.store import age
 DRIFTS = [1.0, 1.15, 0.9, 1.05, 0.97]  # of the machine: far more than what is to be told apart
 
 
-def only_group(records: list[Record]) -> speed.Group:
-    (group,) = speed.groups(select(records)[0])
+def only_group(records: list[Record]) -> measured.Group:
+    (group,) = measured.groups(select(records)[0])
     return group
 
 
 def lines(records: list[Record], what: str = "train") -> dict[str, dict[str, str]]:
     """The lines of the one table, by implementation."""
     group = only_group(records)
-    frame = speed.throughput(group, what, speed.timings(group, what)).fillna("")
+    frame = speed.throughput(group, what, measured.timings(group, what)).fillna("")
     return {line["implementation"]: line for line in frame.to_dict("records")}
 
 
 def fastest(records: list[Record]) -> str:
-    return speed.fastest(speed.timings(only_group(records), "train"))
+    return speed.fastest(measured.timings(only_group(records), "train"))
 
 
 def duel(make: Any, factor: float) -> list[Record]:
@@ -168,6 +168,32 @@ def test_the_floor_is_paired_by_block(make: Any) -> None:
     assert high - low < 0.5
 
 
+def beside_numpy(make: Any, slower: float, campaign: str = "campaign") -> list[Any]:
+    """A row of PyTorch, and one of NumPy whose products take so many times as long."""
+    records = [make.parity(implementation="numpy"), *make.row(step=2e-3)]
+    for number in range(5):
+        records.append(make.bench(number, step=3e-3, implementation="numpy", campaign=campaign))
+        for block in records[-1]["body"]["blocks"]:
+            if block["what"].startswith("floor"):
+                block["seconds"] = [slower * second for second in block["seconds"]]
+    return records
+
+
+def test_every_row_is_held_against_numpys_products_too(make: Any) -> None:
+    found = lines(beside_numpy(make, slower=2.0))
+    assert abs(float(found["torch"]["x GEMM floor"].split()[0]) - 5.0) < 0.2
+    value, low, high = map(float, re.findall(r"[\d.]+", found["torch"]["x NumPy's"]))
+    assert low < 2.5 < high
+    assert abs(value - 2.5) < 0.1
+    assert found["numpy"]["x NumPy's"] == found["numpy"]["x GEMM floor"]
+
+
+def test_numpys_products_are_of_the_same_passes_or_of_none(make: Any) -> None:
+    found = lines(beside_numpy(make, slower=2.0, campaign="another"))
+    assert found["torch"]["x NumPy's"] == "-"
+    assert "x NumPy's" not in lines(make.row())["torch"]
+
+
 def test_without_a_floor_there_is_no_ratio(make: Any) -> None:
     records = make.row(passes=2)
     for record in records:
@@ -230,8 +256,8 @@ def test_noise_is_noted(make: Any) -> None:
 
 def test_a_proof_at_another_size_is_noted(make: Any) -> None:
     records = [make.parity(size="tiny"), *(make.bench(number) for number in range(3))]
-    (group,) = (group for group in speed.groups(select(records)[0]))
-    frame = speed.throughput(group, "train", speed.timings(group, "train"))
+    (group,) = (group for group in measured.groups(select(records)[0]))
+    frame = speed.throughput(group, "train", measured.timings(group, "train"))
     assert frame["notes"][0] == "proven at tiny, T = 50"
 
 
@@ -251,8 +277,8 @@ def test_a_proof_at_another_size_is_noted(make: Any) -> None:
 def test_nothing_is_ranked_across(make: Any, other: dict[str, Any]) -> None:
     different = [make.parity(implementation="jax", **{k: v for k, v in other.items() if k != "threads"})]
     different += [make.bench(number, implementation="jax", **other) for number in range(2)]
-    groups = speed.groups(select([*make.row(passes=2), *different])[0])
-    timed = [{item.row["implementation"] for item in speed.timings(group, "train")} for group in groups]
+    groups = measured.groups(select([*make.row(passes=2), *different])[0])
+    timed = [{item.row["implementation"] for item in measured.timings(group, "train")} for group in groups]
     assert sorted(map(sorted, timed)) == [["jax"], ["torch"]]
 
 
