@@ -11,11 +11,12 @@ from __future__ import annotations
 import argparse
 import difflib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from results.errors import UserError
-from suites import recording, selection, spec
+from suites import implementations, recording, selection, spec
 from suites.bench import passthrough
 from suites.bench.campaign import Campaign
 from suites.bench.environments import Environment, interpreters
@@ -188,9 +189,13 @@ def rows(options: argparse.Namespace) -> tuple[dict[str, Environment], list[Ques
         raise UserError(
             "expected --impl NAME, or --python NAME=EXECUTABLE for each implementation, got neither."
         )
+    check_variants(options.variant, list(pythons))
     environments, questions = {}, []
     for impl, python in pythons.items():
-        chosen = vars(options) | {"impl": impl}
+        chosen = of_one(options, impl)
+        if chosen["variant"] == "":
+            print(f"{impl}: left out, for it has no variant {options.variant}", flush=True)
+            continue
         found = selection.questions(chosen.get, size=SIZE, dtypes=("float32",))
         environments[found[0].folder.name] = Environment(
             impl, python, options.device or "cpu", options.threads
@@ -199,11 +204,26 @@ def rows(options: argparse.Namespace) -> tuple[dict[str, Environment], list[Ques
     return environments, questions
 
 
+def check_variants(asked: str | None, impls: list[str]) -> None:
+    """Raise UserError for a variant that none of the implementations has."""
+    known = {variant for impl in impls for variant in implementations.find(impl).variants}
+    for variant in asked.split(",") if asked else ():
+        selection.one_of("variant", variant, sorted(known))
+
+
+def of_one(options: argparse.Namespace, impl: str) -> dict[str, Any]:
+    """The options for one implementation: of the variants asked for, those that it has."""
+    held = implementations.find(impl).variants
+    asked = options.variant and ",".join(name for name in options.variant.split(",") if name in held)
+    return vars(options) | {"impl": impl, "variant": asked}
+
+
 def proof(options: argparse.Namespace, campaign: Campaign, name: str) -> int:
     """Put one implementation through the gate, unless it is proven as it stands; pytest's exit code."""
     environment, origin = campaign.environments[name], campaign.origins[name]
-    chosen = {key: value for key, value in vars(options).items() if key not in SIZED}
-    rows = selection.questions((chosen | {"impl": environment.impl}).get, size=GATE_SIZE, dtypes=spec.DTYPES)
+    asked = of_one(options, environment.impl)
+    chosen = {key: value for key, value in asked.items() if key not in SIZED}
+    rows = selection.questions(chosen.get, size=GATE_SIZE, dtypes=spec.DTYPES)
     held = {record["key"] for record in campaign.known() if record["status"] in ("passed", "deviates")}
     if all(recording.key("parity", question, origin) in held for question in rows):
         print(
@@ -211,15 +231,15 @@ def proof(options: argparse.Namespace, campaign: Campaign, name: str) -> int:
         )
         return 0
     print(f"{name}: {len(rows)} rows to prove", flush=True)
-    return prove(environment, gate_options(options), options.records)
+    return prove(environment, gate_options(asked), options.records)
 
 
-def gate_options(options: argparse.Namespace) -> list[str]:
+def gate_options(options: Mapping[str, Any]) -> list[str]:
     """What the gate is asked: the same rows at its own size, in both dtypes unless one is chosen."""
     found = []
     for name in ("variant", "task", "cell", "dtype", "data", "seed"):
-        if getattr(options, name) is not None:
-            found += [f"--{name}", getattr(options, name)]
+        if options[name] is not None:
+            found += [f"--{name}", options[name]]
     return found
 
 

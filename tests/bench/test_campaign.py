@@ -19,7 +19,7 @@ from results import store
 from results.errors import UserError
 from results.record import Record
 from suites import selection, spec
-from suites.bench.__main__ import budget, gate_options, main, narrowed, parse, rows
+from suites.bench.__main__ import budget, gate_options, main, narrowed, of_one, parse, rows
 from suites.bench.environments import Environment
 from suites.implementations import IMPLS
 from suites.recording import ROOT
@@ -257,7 +257,7 @@ def test_the_budget_is_told_and_may_be_chosen(
 
 def test_what_is_proven_is_what_is_timed() -> None:
     options = narrowed(parse(["--impl", "numpy"]))
-    asked = gate_options(options)
+    asked = gate_options(vars(options))
     given = dict(zip([flag.removeprefix("--") for flag in asked[::2]], asked[1::2], strict=True))
     proven = selection.questions(({"impl": "numpy"} | given).get, size="tiny", dtypes=spec.DTYPES)
     _, timed = rows(options)
@@ -267,10 +267,29 @@ def test_what_is_proven_is_what_is_timed() -> None:
 
 
 def test_a_proof_stays_at_its_own_size() -> None:
-    asked = gate_options(
-        narrowed(parse(["--impl", "numpy", "--batch", "1", "--hidden", "9", "--length", "8"]))
-    )
+    options = narrowed(parse(["--impl", "numpy", "--batch", "1", "--hidden", "9", "--length", "8"]))
+    asked = gate_options(vars(options))
     assert {"--batch", "--hidden", "--length", "--size"}.isdisjoint(asked)
+
+
+def test_of_the_variants_asked_for_each_takes_those_that_it_has(capsys: pytest.CaptureFixture[str]) -> None:
+    options = narrowed(parse(["--impl", "numpy,torch", "--task", "adding", "--variant", "native,tuned"]))
+    _, timed = rows(options)
+    assert [(q.row.implementation, q.row.variant) for q in timed] == [
+        ("numpy", "tuned"),
+        ("torch", "native"),
+        ("torch", "tuned"),
+    ]
+    assert gate_options(of_one(options, "numpy"))[:2] == ["--variant", "tuned"]
+    rows(narrowed(parse(["--impl", "numpy,torch", "--task", "adding", "--variant", "native"])))
+    assert "numpy: left out, for it has no variant native" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("impls", ["numpy", "numpy,torch"])
+def test_a_variant_that_none_has_is_a_mistake(impls: str) -> None:
+    known = "native" if "torch" in impls else "tuned"
+    with pytest.raises(UserError, match=f"unknown variant 'tunned'.*{known}"):
+        rows(narrowed(parse(["--impl", impls, "--variant", "tuned,tunned"])))
 
 
 def test_the_help_says_what_is_the_default(capsys: pytest.CaptureFixture[str]) -> None:
