@@ -327,6 +327,17 @@ def trials(session: nox.Session) -> None:
 
 
 @declare()
+def ablations(session: nox.Session) -> None:
+    """What each means of a tuned row is worth, in pairs (-- --impl numpy --only without-tables --size M)."""
+    run_of(session, "suites.bench.ablations", *session.posargs)
+    if {"-h", "--help"} & set(session.posargs):
+        return
+    work = option(session, "--work") or ROOT / ".cache" / "ablations" / (option(session, "--impl") or "numpy")
+    page = ("--records", f"{work}/records", "--out", f"{work}/ablations.md")
+    run(session, "numpy", "-m", "reports.ablations", *page, needs="reports")
+
+
+@declare()
 def overhead(session: nox.Session) -> None:
     """Measure the harness: a row in it and in a bare loop (-- --impl torch --task adding --cell lstm)."""
     run_of(session, "suites.bench.overhead", *session.posargs)

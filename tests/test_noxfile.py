@@ -64,6 +64,7 @@ def test_the_sessions_are_those_of_the_design(sessions: dict[str, dict[str, Any]
         f"{kind}-{fw}-gpu" for kind in ("parity", "bench", "train") for fw in ("torch", "jax", "tensorflow")
     }
     assert set(sessions) == cpu | gpu | {
+        "ablations",
         "parity-brief",
         "compare",
         "gpu-visit",

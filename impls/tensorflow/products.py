@@ -21,29 +21,23 @@ class Tokens(NamedTuple):
 
 
 def read(xs, p):
-    """x_t W_xh + b_h of all steps, [T, B, G*H]."""
+    """x_t W_xh + b_h of all steps, [T, B, G*H], and None; or of each of the vocabulary, [V, G*H], and the
+    tokens [T, B], whose rows the loop looks up: what it has just looked up a cache still holds."""
     if isinstance(xs, Tokens):
         V, E = xs.table.shape
         if np.prod(xs.tokens.shape) >= V:
             rows = xs.table @ p["W_xh"] + p["b_h"]  # [V, G*H]
-            return looked_up(rows, xs.tokens) if pays(V, E) else tf.gather(rows, xs.tokens)
+            return (rows, xs.tokens) if pays(V, E) else (tf.gather(rows, xs.tokens), None)
         xs = tf.gather(xs.table, xs.tokens)
     a = flat(xs) @ p["W_xh"] + p["b_h"]
-    return tf.reshape(a, (*xs.shape[:2], a.shape[1]))
+    return tf.reshape(a, (*xs.shape[:2], a.shape[1])), None
 
 
-def looked_up(rows, tokens):
-    """The rows [V, G*H] of tokens [T, B]; the gradient of a gather adds up rows one by one."""
-
-    @tf.custom_gradient
-    def gathered(rows):
-        def backward(d):
-            one_hot = tf.one_hot(tf.reshape(tokens, [-1]), rows.shape[0], dtype=d.dtype)  # [T * B, V]
-            return tf.matmul(one_hot, flat(d), transpose_a=True)
-
-        return tf.gather(rows, tokens), backward
-
-    return gathered(rows)
+def added_up(d, tokens, V):
+    """The gradient of rows [V, G*H], where that of what was looked up is d [T, B, G*H]: one product, for the
+    gradient of a gather adds up rows one by one."""
+    one_hot = tf.one_hot(tf.reshape(tokens, [-1]), V, dtype=d.dtype)  # [T * B, V]
+    return tf.matmul(one_hot, flat(d), transpose_a=True)
 
 
 def pays(V, E):

@@ -24,7 +24,7 @@ from . import scratch
 from .compiled import Trainer
 from .device import find
 from .loops import CELLS
-from .products import Tokens, arranged, flat, read
+from .products import Tokens, added_up, arranged, flat, read
 from .scratch import bridge, directions, handed_over, head, layer
 
 # --- the recurrence over time; beyond ``lengths`` [B], where there are any, a state stays as it is. The loops
@@ -32,14 +32,16 @@ from .scratch import bridge, directions, handed_over, head, layer
 
 
 @tf.function(jit_compile=True)
-def unroll(name, a, state, p, lengths, reverse, keep):
+def unroll(name, a, tokens, state, p, lengths, reverse, keep):
     """Every state [T + 1, B, H] with the first among them, the final one, what each step kept [T, B, .]."""
-    cell, (T, B, _), H = CELLS[name], a.shape, state[0].shape[1]
+    cell, (B, H) = CELLS[name], state[0].shape
+    T = (a if tokens is None else tokens).shape[0]
     states, start = arrays(a.dtype, T + 1, B, [H for _ in state]), T if reverse else 0
     states = tuple(array.write(start, part) for array, part in zip(states, state, strict=True))
     kept = arrays(a.dtype, T, B, [width * H for width in cell.kept] if keep else [])
     for t in tf.range(T - 1, -1, -1) if reverse else tf.range(T):
-        state, cache = step(cell, a[t], state, p, within(lengths, t))
+        a_t = a[t] if tokens is None else tf.gather(a, tokens[t])
+        state, cache = step(cell, a_t, state, p, within(lengths, t))
         at = t if reverse else t + 1
         states = tuple(array.write(at, part) for array, part in zip(states, state, strict=True))
         kept = tuple(array.write(t, part) for array, part in zip(kept, cache, strict=False))
@@ -88,27 +90,28 @@ def arrays(dtype, T, B, widths):
     return tuple(tf.TensorArray(dtype, T, element_shape=(B, width)) for width in widths)
 
 
-def recurrence(name, a, state, p, lengths, reverse, keep):
-    """Every h [T, B, H], zero in padding, and the final state; a [T, B, G*H] holds the inputs' part."""
+def recurrence(name, a, tokens, state, p, lengths, reverse, keep):
+    """Every h [T, B, H], zero in padding, and the final state; a and tokens: see ``products.read``."""
     weights = sorted(p)
 
     @tf.custom_gradient
     def run(a, *rest):
         first, own = rest[: len(state)], dict(zip(weights, rest[len(state) :], strict=True))
-        states, final, kept = unroll(name, a, first, own, lengths, reverse, keep)
+        states, final, kept = unroll(name, a, tokens, first, own, lengths, reverse, keep)
 
         def backward(dhs, *dfinal):
             transposed = {key: tf.transpose(w) for key, w in own.items()}
             das, dfirst = unroll_backward(name, dhs, dfinal, states, kept, transposed, lengths, reverse)
             met = states[0][1:] if reverse else states[0][:-1]
             dweights = CELLS[name].weights(flat(met), [flat(da) for da in das], [flat(part) for part in kept])
-            return (das[0], *dfirst, *(dweights[key] for key in weights))
+            da = das[0] if tokens is None else added_up(das[0], tokens, a.shape[0])
+            return (da, *dfirst, *(dweights[key] for key in weights))
 
         return (states[0][:-1] if reverse else states[0][1:], *final), backward
 
     hs, *final = run(a, *state, *(p[key] for key in weights))
     if lengths is not None:
-        valid = tf.range(a.shape[0], dtype=lengths.dtype)[:, None] < lengths  # [T, B]
+        valid = tf.range(hs.shape[0], dtype=lengths.dtype)[:, None] < lengths  # [T, B]
         hs = tf.where(valid[..., None], hs, 0)
     return hs, tuple(final)
 
@@ -119,7 +122,8 @@ def recurrence(name, a, state, p, lengths, reverse, keep):
 def at_once(name, xs, state, p, lengths, reverse, keep):
     """One layer in one direction over all steps: every h [T, B, H], and its final state."""
     own = {key: w for key, w in p.items() if key not in ("W_xh", "b_h")}
-    return recurrence(name, read(xs, p), state, own, lengths, reverse, keep)
+    a, tokens = read(xs, p)
+    return recurrence(name, a, tokens, state, own, lengths, reverse, keep)
 
 
 def stack(params, name, xs, state, lengths, masks, model, keep, run=at_once):

@@ -18,6 +18,7 @@ from typing import Any
 
 from results.errors import UserError, unknown
 from suites import implementations, spec
+from suites.changes import replaced
 from suites.implementations import Folder
 from suites.interface import Unavailable
 from suites.parity.comparator import NUMERIC, Finding
@@ -98,14 +99,9 @@ def read(path: Path) -> list[Mutation]:
 def mutated(mutation: Mutation, folder: Path) -> str:
     """The file's text with the defect. Raises UserError where a text is not in it exactly once."""
     source = (folder / mutation.file).read_text(encoding="utf-8")
+    follow = "Follow the file's change in suites/parity/mutants."
     for old, new in zip(mutation.old, mutation.new, strict=True):
-        count = source.count(old)
-        if count != 1:
-            raise UserError(
-                f"mutation {mutation.name!r}: expected the text {old!r} once in {mutation.file}, got it "
-                f"{count} times. Follow the file's change in suites/parity/mutants."
-            )
-        source = source.replace(old, new)
+        source = replaced(source, old, new, f"mutation {mutation.name!r}", mutation.file, follow)
     return source
 
 

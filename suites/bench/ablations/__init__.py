@@ -1,0 +1,1 @@
+"""What each means of ``tuned`` is worth: copies of an implementation without it, timed beside the whole."""
