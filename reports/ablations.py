@@ -58,7 +58,7 @@ def page(records: Sequence[Record]) -> tuple[str, bool]:
         copies = [row for row in group.rows if row["implementation"] != WHOLE]
         lines = [_line(group, row) for row in sorted(copies, key=_order)]
         untimed |= any(NOTHING in line.values() for line in lines)
-        parts += [f"## {escape(group.title)}\n", table(lines)]
+        parts += [f"## {escape(group.title)}\n", table(lines) + "\n"]
     return "\n".join(parts), not untimed
 
 

@@ -71,6 +71,7 @@ def test_mistakes_are_told(arguments: list[str], words: str, capsys: pytest.Capt
         ("[with-x]\nsays = 'x'\n", "expected the keys says, change, got says"),
         ("[with-x]\nsays = 'x'\nchange = [{ file = 'a' }]\n", "expected the keys file, old, new, got file"),
         ("[with-x\n", "expected a TOML file"),
+        ("[with-x]\nsays = 'x'\ndevice = 'gpus'\nchange = []\n", "unknown device 'gpus'"),
     ],
 )
 def test_a_file_that_is_not_as_it_must_be_is_refused(
@@ -80,6 +81,16 @@ def test_a_file_that_is_not_as_it_must_be_is_refused(
     monkeypatch.setattr(ablations, "HERE", tmp_path)
     with pytest.raises(UserError, match=words):
         ablations.read("numpy")
+
+
+def test_what_says_something_on_a_gpu_alone_is_left_out_on_a_cpu_unless_named() -> None:
+    known = ablations.read("torch")
+    on_cpu, on_gpu = (
+        [ablation.name for ablation in ablations.chosen(known, None, device)] for device in ("cpu", "gpu")
+    )
+    alone = ["without-cuda-graphs", "with-torch-compile"]
+    assert on_gpu == [*on_cpu, *alone]
+    assert [ablation.name for ablation in ablations.chosen(known, ",".join(alone), "cpu")] == alone
 
 
 def test_copies_are_proven_and_timed_beside_the_whole(tmp_path: Path) -> None:

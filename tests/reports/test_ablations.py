@@ -30,6 +30,7 @@ def test_a_copys_time_is_over_that_of_the_whole(make: Any) -> None:
     assert cells(text, "with-y")[1].startswith("not separable")
     assert text.index("without-x") < text.index("with-y")
     assert "as-it-is" not in text
+    assert text.endswith("|\n")
 
 
 def test_a_copy_that_is_not_proven_has_no_ratio_and_says_why(make: Any) -> None:

@@ -21,6 +21,7 @@ from results.errors import UserError, unknown
 from suites import implementations, recording
 from suites.bench import __main__ as bench
 from suites.changes import replaced
+from suites.selection import DEVICES
 
 HERE = Path(__file__).parent
 WORK = recording.ROOT / ".cache" / "ablations"
@@ -32,6 +33,7 @@ HANDED_ON = (
     *("passes", "blocks", "threads", "timeout"),
 )
 KEYS = ("says", "change")
+ON_ONE = "device"  # a key that may stand beside them: where it says something, and is taken by default
 OF_A_CHANGE = ("file", "old", "new")
 
 
@@ -46,18 +48,21 @@ class Change:
 
 @dataclass(frozen=True)
 class Ablation:
-    """A copy's name, which says whether something is left out or put in; what; and how."""
+    """A copy's name, which says whether something is left out or put in; what; how; and on which device
+    alone it says something, where it does not on all."""
 
     name: str
     says: str
     changes: tuple[Change, ...]
+    device: str = ""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Make the copies and run; the exit code is that of ``python -m suites.bench``."""
     try:
         options = parse(arguments)
-        folders = copies(options.impl, chosen(read(options.impl), options.only), options.work / "impls")
+        ablations = chosen(read(options.impl), options.only, options.device or "cpu")
+        folders = copies(options.impl, ablations, options.work / "impls")
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -71,7 +76,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--impl", default="numpy", help=f"{', '.join(names())}; numpy by default")
-    add("--only", help="of its ablations these, by their names and with commas; all by default")
+    add("--only", help="of its ablations these, by their names and with commas; by default all of the device")
     add("--task", default="char_lm", help="char_lm by default")
     add("--cell", default="lstm", help="lstm by default")
     add("--size", default="S", help="S by default")
@@ -102,10 +107,10 @@ def read(impl: str) -> list[Ablation]:
     return [_ablation(path, name, raw) for name, raw in tables.items()]
 
 
-def chosen(known: list[Ablation], only: str | None) -> list[Ablation]:
-    """Those that are named, else all. Raises UserError."""
+def chosen(known: list[Ablation], only: str | None, device: str) -> list[Ablation]:
+    """Those that are named, else all that say something on this device. Raises UserError."""
     if only is None:
-        return known
+        return [ablation for ablation in known if ablation.device in ("", device)]
     by_name = {ablation.name: ablation for ablation in known}
     for name in only.split(","):
         if name not in by_name:
@@ -148,10 +153,13 @@ def _ablation(path: Path, name: str, raw: dict[str, Any]) -> Ablation:
     """Raises UserError for keys that do not exist, and for a name that does not say which kind it is."""
     if name.partition("-")[0] not in KINDS:
         raise UserError(f"{path}: expected names that begin with without- or with-, got {name!r}.")
+    device = raw.pop(ON_ONE, "")
+    if device not in ("", *DEVICES):
+        raise UserError(f"{path}: {name}: {unknown('device', device, DEVICES)}")
     _check(path, name, raw, KEYS)
     for change in raw["change"]:
         _check(path, name, change, OF_A_CHANGE)
-    return Ablation(name, raw["says"], tuple(Change(**change) for change in raw["change"]))
+    return Ablation(name, raw["says"], tuple(Change(**change) for change in raw["change"]), device)
 
 
 def _check(path: Path, name: str, raw: dict[str, Any], keys: tuple[str, ...]) -> None:
