@@ -37,7 +37,7 @@ def strict() -> Iterator[None]:
 def test_what_torch_compile_warns_of_itself_fails_no_row() -> None:
     """Its compiler's imports use what PyTorch calls deprecated, and in the gate a warning is an error."""
     x = torch.linspace(-1, 1, 7)
-    assert torch.allclose(torch.compile(lambda a: a.sin() * 2)(x), x.sin() * 2)
+    assert torch.equal(torch.compile(lambda a: a * 2)(x), x * 2)
 
 
 def test_bf16_is_autocast_read_back() -> None:
