@@ -186,6 +186,11 @@ MODELS = {
         ("adding", {"hidden = 7": "hidden = 7\nlayers = 0"}, "at least 1"),
         ("adding", {"hidden = 7": "hidden = 7\nbidirectional = 1"}, "boolean"),
         ("adding", {"features = 2": 'features = 2\nwiring = "decoder"'}, "expected sizes.tiny.embedding"),
+        (
+            "char_lm",
+            {"hidden = 6": "hidden = 6\nfeatures = 3"},
+            "inputs are tokens: expected no features, got 3",
+        ),
         ("char_lm", {'head = "every"': 'head = "every"\nragged = true'}, "cannot be bidirectional or ragged"),
         ("char_lm", {'inputs = "tokens"': 'inputs = "tokens"\nwiring = "decoder"'}, "starts from features"),
         (

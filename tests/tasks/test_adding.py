@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from itertools import islice
 
 import numpy as np
 import pytest
 
+from results.errors import UserError
 from suites import spec, tasks
 
 
@@ -22,6 +24,26 @@ def test_one_marker_in_each_half_and_their_sum(length: int) -> None:
         assert ((values >= 0) & (values < 1)).all()
         marked = values[mask == 1].reshape(task.batch, 2)
         assert (batch.targets[:, 0] == marked[:, 0] + marked[:, 1]).all()
+
+
+def test_features_beyond_the_two_are_noise() -> None:
+    narrow, wide = spec.load("adding", size="tiny"), spec.load("adding", size="S")
+    assert (narrow.model.features, wide.model.features) == (2, 64)
+    batch = next(tasks.batches(wide, seed=3))
+    values, mask, noise = batch.inputs[..., 0], batch.inputs[..., 1], batch.inputs[..., 2:]
+    marked = values[mask == 1].reshape(wide.batch, 2)
+    assert (batch.targets[:, 0] == marked[:, 0] + marked[:, 1]).all()
+    assert ((noise >= 0) & (noise < 1)).all()
+    columns = noise.reshape(-1, 62)
+    apart = np.abs(np.corrcoef(columns, rowvar=False) - np.eye(62)).max()
+    assert apart < 0.12  # of 2048 draws: more than five standard errors
+
+
+def test_less_than_a_value_and_a_mask_is_refused() -> None:
+    task = spec.load("adding")
+    task = dataclasses.replace(task, model=dataclasses.replace(task.model, features=1))
+    with pytest.raises(UserError, match=r"features: expected 2 or more, a value and a mask, got 1"):
+        next(tasks.batches(task, 0))
 
 
 def test_every_position_is_marked_sooner_or_later() -> None:

@@ -1,7 +1,8 @@
 """The adding problem: a value and a mask at every step; the answer is the sum of the marked values.
 
 One marker stands in each half of the sequence (Arjovsky et al. 2016, section 5.1),
-so the answer cannot be had without memory over about T/2 steps.
+so the answer cannot be had without memory over about T/2 steps. Features beyond
+the two are noise, to be left out: they make the inputs as wide as a size asks for.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from suites.tasks.options import bad
 
 
 def batches(task: Task, seed: int) -> Iterator[Batch]:
-    """inputs [B, T, 2]: value in [0, 1) and mask in {0, 1}; targets [B, 1]: the marked sum.
+    """inputs [B, T, I]: value in [0, 1), mask in {0, 1}, noise in [0, 1); targets [B, 1]: the marked sum.
 
-    Raises UserError for a sequence that has no halves.
+    Raises UserError for a sequence that has no halves, and for less than two features.
     """
     return _draw(task, seeds.generator(seed, "adding", "data"))
 
@@ -36,9 +37,11 @@ def facts(task: Task) -> Facts:
 
 
 def _draw(task: Task, rng: np.random.Generator) -> Iterator[Batch]:
-    B, T = task.batch, task.length
+    B, T, noisy = task.batch, task.length, task.model.features - 2
     if T < 2:
         raise bad(task, "--length", "2 or more, for a marker in each half", T)
+    if noisy < 0:
+        raise bad(task, "features", "2 or more, a value and a mask", task.model.features)
     row = np.arange(B)
     while True:
         values = rng.random((B, T)).astype(np.float32)
@@ -47,4 +50,8 @@ def _draw(task: Task, rng: np.random.Generator) -> Iterator[Batch]:
         mask = np.zeros((B, T), np.float32)
         mask[row, first] = mask[row, second] = 1
         targets = values[row, first] + values[row, second]
-        yield Batch(np.stack([values, mask], axis=2), targets[:, None])
+        inputs = np.stack([values, mask], axis=2)
+        if noisy:
+            noise = rng.random((B, T, noisy)).astype(np.float32)
+            inputs = np.concatenate([inputs, noise], axis=2)
+        yield Batch(inputs, targets[:, None])
