@@ -13,7 +13,7 @@ What is saved over ``scratch.py``, and why (``TUNED.md`` has what each gave):
 - s(a) = (1 + tanh(a/2)) / 2: with the columns of the sigmoid gates halved (exactly), one ``tanh`` serves all.
 - Rows of a small embedding are multiplied by W_xh once, and looked up then (``products.py``).
 
-Shapes: a [T, B, G*H] is the input's part x W_xh + b_h, hs [T, B, H]; of one step a [B, G*H], h and c [B, H].
+Shapes: a [T, B, G*H] is the input's part x W_xh, hs [T, B, H]; of one step a [B, G*H], h and c [B, H].
 """
 
 from functools import partial
@@ -39,7 +39,7 @@ def recurrence(cell, reverse, a, first, p, valid):
 
     def step(state, now):
         a_t, v = now
-        new, _, _ = forward(a_t, state, p)
+        new, _, _ = forward(biased(a_t, p), state, p)
         state = choose(v, new, state)
         return state, state[0]
 
@@ -57,7 +57,7 @@ def recurrence_forward(cell, reverse, a, first, p, valid):
 
     def step(carry, now):
         (state, a), (t, v) = carry, now
-        new, over, kept = forward(a[t], state, p)
+        new, over, kept = forward(biased(a[t], p), state, p)
         state = choose(v, new, state)
         return (state, a.at[t].set(jnp.concatenate(over, axis=1))), (state[0], kept)
 
@@ -79,10 +79,18 @@ def recurrence_backward(cell, reverse, residuals, gradients):
     each = jnp.arange(len(over)), dhs, kept, valid
     (dfirst, da), _ = jax.lax.scan(step, (dfinal, over), each, reverse=not reverse)
     before = jnp.concatenate([hs[1:], h[None]] if reverse else [h[None], hs[:-1]])
-    return da, dfirst, cell_weights(da, before, kept), None
+    weights = cell_weights(da, before, kept)
+    if "b_h" in p:
+        weights["b_h"] = da.sum(axis=(0, 1))
+    return da, dfirst, weights, None
 
 
 recurrence.defvjp(recurrence_forward, recurrence_backward)
+
+
+def biased(a, p):
+    """a + b_h, where no table has added it. Added to all steps at once it takes XLA a pass of its own."""
+    return a + p["b_h"] if "b_h" in p else a
 
 
 def choose(v, new, old):
@@ -102,8 +110,8 @@ def within(hs, valid):
 
 def at_once(cell, reverse, xs, first, p, valid):
     """One layer in one direction, its inputs [T, B, I] multiplied at once, unless a table has done so."""
-    own = {key: w for key, w in p.items() if key not in ("W_xh", "b_h")}
-    a = product(xs, p["W_xh"]) + p["b_h"] if "W_xh" in p else xs  # [T, B, G*H]
+    own = {key: w for key, w in p.items() if key != "W_xh"}
+    a = product(xs, p["W_xh"]) if "W_xh" in p else xs  # [T, B, G*H]
     return recurrence(cell, reverse, a, first, own, valid)
 
 
