@@ -11,6 +11,7 @@ What is saved over ``scratch.py``, and why (``TUNED.md`` has what each gave):
   write over the array of the gates' inputs.
 - The products with the inputs and with the head are one for all steps, as they lie in time.
 - s(a) = (1 + tanh(a/2)) / 2: with the columns of the sigmoid gates halved (exactly), one ``tanh`` serves all.
+- b_h is added inside the loop, in a kernel that runs anyway, not to all steps at once.
 - Rows of a small embedding are multiplied by W_xh once, and looked up then (``products.py``).
 
 Shapes: a [T, B, G*H] is the input's part x W_xh, hs [T, B, H]; of one step a [B, G*H], h and c [B, H].
