@@ -34,7 +34,10 @@ THREAD_VARIABLES = (
     "GOTO_NUM_THREADS",
     "KMP_AFFINITY",
     "KMP_BLOCKTIME",
-    "MALLOC_MMAP_THRESHOLD_",  # not threads, but as fateful: suites/bench/environments.py
+    "MALLOC_ARENA_MAX",  # not threads, but as fateful: suites/bench/environments.py
+    "MALLOC_MMAP_MAX_",
+    "MALLOC_MMAP_THRESHOLD_",
+    "MALLOC_TOP_PAD_",
     "MALLOC_TRIM_THRESHOLD_",
     "OPENBLAS_THREAD_TIMEOUT",
     "MKL_DYNAMIC",

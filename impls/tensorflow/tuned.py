@@ -5,11 +5,12 @@ What is saved over ``scratch.py``, and why (``TUNED.md`` has what each gave):
 - XLA compiles the loop forward and the loop back, and fuses what is elementwise: TensorFlow's own executor
   takes a few microseconds for each operation of each step.
 - All steps at once, outside the loops: the product with the inputs and that for each weight's gradient, one
-  each (``tf.custom_gradient``). A step back writes da, the gradient of what its gates read, and no more.
+  each (``tf.custom_gradient``). A step forward keeps what the way back multiplies by, where a was; a step
+  back writes da, the gradient of a, and no more.
 - Of tokens, x_t W_xh + b_h is taken once for each of the vocabulary where that is less than for each step
   (``products.py``).
 - s(a) = (1 + tanh(a/2)) / 2: with the weights of the sigmoid gates halved (exactly), one ``tanh`` serves all
-  gates, and its value is all that the way back needs of them.
+  gates.
 - Inference keeps nothing for a way back; decoding is one loop in XLA (``compiled.py``).
 
 Sequences stand time first, [T, B, .], so that a step is a run of memory.
@@ -33,51 +34,54 @@ from .scratch import bridge, directions, handed_over, head, layer
 
 @tf.function(jit_compile=True)
 def unroll(name, a, tokens, state, p, lengths, reverse, keep):
-    """Every state [T + 1, B, H] with the first among them, the final one, what each step kept [T, B, .]."""
+    """Every h [T + 1, B, H] with the first among them, the final state, and what the way back reads: what
+    took the place of a [T, B, G*H], and others [T, B, H]."""
     cell, (B, H) = CELLS[name], state[0].shape
     T = (a if tokens is None else tokens).shape[0]
-    states, start = arrays(a.dtype, T + 1, B, [H for _ in state]), T if reverse else 0
-    states = tuple(array.write(start, part) for array, part in zip(states, state, strict=True))
-    kept = arrays(a.dtype, T, B, [width * H for width in cell.kept] if keep else [])
+    hs, start = array(a.dtype, T + 1, B, H), T if reverse else 0
+    hs = hs.write(start, state[0])
+    over = array(a.dtype, T, B, a.shape[-1])
+    over = over.unstack(a) if tokens is None else over
+    kept = tuple(array(a.dtype, T, B, H) for _ in range(cell.kept if keep else 0))
     for t in tf.range(T - 1, -1, -1) if reverse else tf.range(T):
-        a_t = a[t] if tokens is None else tf.gather(a, tokens[t])
-        state, cache = step(cell, a_t, state, p, within(lengths, t))
-        at = t if reverse else t + 1
-        states = tuple(array.write(at, part) for array, part in zip(states, state, strict=True))
-        kept = tuple(array.write(t, part) for array, part in zip(kept, cache, strict=False))
-    return tuple(array.stack() for array in states), state, tuple(array.stack() for array in kept)
+        a_t = over.read(t) if tokens is None else tf.gather(a, tokens[t])
+        state, over_t, kept_t = step(cell, a_t, state, p, within(lengths, t))
+        hs = hs.write(t if reverse else t + 1, state[0])
+        if keep:
+            over = over.write(t, over_t)
+            kept = tuple(every.write(t, part) for every, part in zip(kept, kept_t, strict=True))
+    residuals = (over.stack(), *(every.stack() for every in kept)) if keep else ()
+    return hs.stack(), state, residuals
 
 
 def step(cell, a, state, p, valid):
     """One step: the state stays as it is where not ``valid`` [B, 1]."""
-    new, cache = cell.forward(a, state, p)
+    new, over, kept = cell.forward(a, state, p)
     if valid is not None:
         new = tuple(tf.where(valid, after, before) for after, before in zip(new, state, strict=True))
-    return new, cache
+    return new, over, kept
 
 
 @tf.function(jit_compile=True)
-def unroll_backward(name, dhs, dstate, states, kept, p, lengths, reverse):
-    """The gradients of a [T, B, G*H] and of what is like it, and of the first state; p is transposed."""
-    cell, (T, B, H) = CELLS[name], dhs.shape
-    das = arrays(dhs.dtype, T, B, [width * H for width in cell.das])
+def unroll_backward(name, dhs, dstate, residuals, p, lengths, reverse):
+    """The gradients of a [T, B, G*H] and of the first state; p is transposed."""
+    cell, (over, *kept), (T, B, _) = CELLS[name], residuals, dhs.shape
+    das = array(dhs.dtype, T, B, over.shape[2])
     for t in tf.range(T) if reverse else tf.range(T - 1, -1, -1):
-        first, second = tuple(part[t] for part in states), tuple(part[t + 1] for part in states)
-        around = (second, first) if reverse else (first, second)
-        cache = tuple(part[t] for part in kept)
-        dstate, found = step_backward(cell, dhs[t], dstate, around, cache, p, within(lengths, t))
-        das = tuple(array.write(t, part) for array, part in zip(das, found, strict=True))
-    return tuple(array.stack() for array in das), dstate
+        kept_t = tuple(part[t] for part in kept)
+        dstate, da = step_backward(cell, dhs[t], dstate, over[t], kept_t, p, within(lengths, t))
+        das = das.write(t, da)
+    return das.stack(), dstate
 
 
-def step_backward(cell, dh, dstate, around, kept, p, valid):
+def step_backward(cell, dh, dstate, over, kept, p, valid):
     """One step back: where not ``valid`` [B, 1] the gradient of the state goes past it."""
     dnew = (dstate[0] + dh, *dstate[1:])
     if valid is None:
-        return cell.backward(dnew, *around, kept, p)
+        return cell.backward(dnew, over, kept, p)
     dnew = tuple(tf.where(valid, part, 0) for part in dnew)
-    dold, das = cell.backward(dnew, *around, kept, p)
-    return tuple(tf.where(valid, part, past) for part, past in zip(dold, dstate, strict=True)), das
+    dold, da = cell.backward(dnew, over, kept, p)
+    return tuple(tf.where(valid, part, past) for part, past in zip(dold, dstate, strict=True)), da
 
 
 def within(lengths, t):
@@ -85,9 +89,9 @@ def within(lengths, t):
     return None if lengths is None else (t < tf.cast(lengths, tf.int32))[:, None]
 
 
-def arrays(dtype, T, B, widths):
-    """Arrays over time, of elements [B, width]."""
-    return tuple(tf.TensorArray(dtype, T, element_shape=(B, width)) for width in widths)
+def array(dtype, T, B, width):
+    """An array over time, of elements [B, width]."""
+    return tf.TensorArray(dtype, T, element_shape=(B, width))
 
 
 def recurrence(name, a, tokens, state, p, lengths, reverse, keep):
@@ -97,17 +101,17 @@ def recurrence(name, a, tokens, state, p, lengths, reverse, keep):
     @tf.custom_gradient
     def run(a, *rest):
         first, own = rest[: len(state)], dict(zip(weights, rest[len(state) :], strict=True))
-        states, final, kept = unroll(name, a, tokens, first, own, lengths, reverse, keep)
+        hs, final, residuals = unroll(name, a, tokens, first, own, lengths, reverse, keep)
 
         def backward(dhs, *dfinal):
             transposed = {key: tf.transpose(w) for key, w in own.items()}
-            das, dfirst = unroll_backward(name, dhs, dfinal, states, kept, transposed, lengths, reverse)
-            met = states[0][1:] if reverse else states[0][:-1]
-            dweights = CELLS[name].weights(flat(met), [flat(da) for da in das], [flat(part) for part in kept])
-            da = das[0] if tokens is None else added_up(das[0], tokens, a.shape[0])
+            das, dfirst = unroll_backward(name, dhs, dfinal, residuals, transposed, lengths, reverse)
+            met = hs[1:] if reverse else hs[:-1]
+            dweights = CELLS[name].weights(flat(das), flat(met), [flat(part) for part in residuals[1:]])
+            da = das if tokens is None else added_up(das, tokens, a.shape[0])
             return (da, *dfirst, *(dweights[key] for key in weights))
 
-        return (states[0][:-1] if reverse else states[0][1:], *final), backward
+        return (hs[:-1] if reverse else hs[1:], *final), backward
 
     hs, *final = run(a, *state, *(p[key] for key in weights))
     if lengths is not None:
@@ -212,7 +216,7 @@ def reader(params, model, count):
         xs, new = tf.gather(table, tokens), {}
         for at, p in layers.items():
             a = xs if known and p is bottom else xs @ p["W_xh"] + p["b_h"]
-            new[at], _ = CELLS[model.cell].forward(a, state[at], p)
+            new[at], *_ = CELLS[model.cell].forward(a, state[at], p)
             xs = new[at][0]
         return xs @ params["head.W_hq"] + params["head.b_q"], new
 

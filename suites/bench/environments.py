@@ -15,9 +15,12 @@ from suites.recording import ROOT
 
 # Without these glibc gives freed memory back and takes it anew, as often as the heap happens to lie: a step
 # of NumPy's LSTM then takes 300 to 1500 page faults and 6.1 to 8.1 ms, another in each process; with them
-# none, and 5.6 ms in all. The thresholds count in bytes; 32 MiB is the most that the second may be.
+# none, and 5.6 ms in all. What is larger than 32 MiB, the most that a threshold may be, is mapped anew each
+# time unless nothing is (MMAP_MAX), and comes from the one heap that grows at will (ARENA_MAX), in large
+# steps (TOP_PAD): a step of JAX's LSTM at L took 28 000 page faults and 376 ms, with these none and 319.
 # https://sourceware.org/glibc/manual/latest/html_node/Malloc-Tunable-Parameters.html
-KEEPS_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(2**30), "MALLOC_MMAP_THRESHOLD_": str(2**25)}
+KEEPS_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(2**30), "MALLOC_MMAP_MAX_": "0"}
+KEEPS_MEMORY |= {"MALLOC_ARENA_MAX": "1", "MALLOC_TOP_PAD_": str(2**28)}
 
 # After a product NumPy's OpenBLAS keeps its threads awake for 120 ms, in which nobody else may be timed. With
 # 2^24 cycles, 7 ms, a step, whose products follow each other closer, finds them awake as before.
