@@ -220,10 +220,10 @@ def gpu_visit(session: nox.Session) -> None:
 def side_by_side(session: nox.Session, module: str, device: str = "cpu") -> None:
     """Measure with every framework that can be had here, then write the report."""
     if {"-h", "--help"} & set(session.posargs):
-        run(session, "numpy", "-m", module, "--help", needs="reports")
+        run(session, "numpy", "-m", module, "--help", needs="harness")
         return
     device = option(session, "--device") or device
-    pythons, oracle = all_pythons(session, device), need(session, "numpy", "reports")
+    pythons, oracle = all_pythons(session, device), need(session, "numpy", "harness")
     named = [part for framework, python in pythons.items() for part in ("--python", f"{framework}={python}")]
     failure = None
     try:
@@ -233,7 +233,11 @@ def side_by_side(session: nox.Session, module: str, device: str = "cpu") -> None
             raise
         failure = failed  # of some rows: the report shows them
     records = option(session, "--records")  # the report reads what the run wrote
-    launch(session, oracle, "-m", "reports", *(("--records", records) if records else ()))
+    try:
+        oracle = interpreter(session, "numpy", "reports")
+        launch(session, oracle, "-m", "reports", *(("--records", records) if records else ()))
+    except Missing as missing:
+        session.warn(f"no report is written: {missing}. The records are kept, for `nox -s report` elsewhere")
     if failure:
         raise failure
 
@@ -244,7 +248,7 @@ def all_pythons(session: nox.Session, device: str = "cpu") -> dict[str, str]:
     for framework in FRAMEWORKS if device == "cpu" else ON_GPU:
         name = framework if device == "cpu" else f"{framework}-gpu"
         try:
-            pythons[framework] = interpreter(session, name, "reports" if framework == "numpy" else name)
+            pythons[framework] = interpreter(session, name, "harness" if framework == "numpy" else name)
         except Missing as missing:
             session.warn(f"{framework} is left out: {missing}")
     if not pythons:

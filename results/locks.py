@@ -73,7 +73,7 @@ class Locks:
             now = pins.get(_normal(package), set())
             if _public(version) not in map(_public, now):
                 moved[package] = version, " or ".join(sorted(now)) or "not in the lock"
-        if origin["lock"] == "none":
+        if origin["lock"] in ("none", "not used"):
             return Age(name, "none", moved)
         return Age(
             name, "same" if origin["lock"] == sha else "changed", {} if origin["lock"] == sha else moved

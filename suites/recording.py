@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +19,8 @@ from suites.spec import fingerprint
 
 ROOT = Path(__file__).parent.parent
 LOCKS = ROOT / "locks"
+STAMP = "unrolled-stamp.txt"  # noxfile.py leaves it in an environment that it has made
+NOT_USED = "not used"
 
 
 def usable_cores() -> int:
@@ -33,8 +36,15 @@ def lock_of(folder: Folder, device: str) -> Path:
 @lru_cache(maxsize=8)
 def origin(folder: Folder, device: str) -> dict[str, Any]:
     """Where numbers of this implementation come from, collected once a process."""
-    packages = tuple(implementations.device_module(folder).PACKAGES)
-    return provenance.collect(folder.path, lock_of(folder, device), packages, {})
+    packages, lock = tuple(implementations.device_module(folder).PACKAGES), lock_of(folder, device)
+    found = provenance.collect(folder.path, lock, packages, {})
+    return found if found["lock"] == "none" or made_from(lock) else found | {"lock": NOT_USED}
+
+
+def made_from(lock: Path) -> bool:
+    """Whether this interpreter is of the environment that nox has made from the lock."""
+    prefix = Path(sys.prefix)
+    return prefix.name == lock.stem and (prefix / STAMP).is_file()
 
 
 def key(kind: str, question: Question, origin: dict[str, Any], **more: Any) -> str:

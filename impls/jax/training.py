@@ -173,7 +173,10 @@ class Trainer:
         jax.block_until_ready((self.params, self.moments, self.state, self._last))
 
     def path(self):
-        return {"kernel": self.kernel, "compiled": "jit"}
+        path = {"kernel": self.kernel, "compiled": "jit"}
+        if self.kernel == "cuDNN":
+            path["batch"] = "padded, with lengths" if self.model.ragged else "of one length"
+        return path
 
     # pure functions, for jit
 

@@ -195,6 +195,8 @@ class Trainer:
 
     def path(self):
         path = {"kernel": self.net.kernel, "compiled": "tf.function"}
+        if self.net.kernel == "cuDNN":
+            path["batch"] = "padded, with lengths" if self.model.ragged else "of one length"
         return path | ({"policy": MIXED} if self.net.computes != self.dtype else {})
 
     # what is compiled: traced once for each shape, inlined where one calls another

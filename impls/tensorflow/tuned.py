@@ -33,9 +33,10 @@ from .scratch import bridge, directions, handed_over, head, layer
 
 
 @tf.function(jit_compile=True)
-def unroll(name, a, tokens, state, p, lengths, reverse, keep):
+def unroll(name, a, tokens, state, p, lengths, reverse, keep, rounded):
     """Every h [T + 1, B, H] with the first among them, the final state, and what the way back reads: what
-    took the place of a [T, B, G*H], and others [T, B, H]."""
+    took the place of a [T, B, G*H], and others [T, B, H]. ``rounded`` is not read: it tells calls apart that
+    XLA compiles differently."""
     cell, (B, H) = CELLS[name], state[0].shape
     T = (a if tokens is None else tokens).shape[0]
     hs, start = array(a.dtype, T + 1, B, H), T if reverse else 0
@@ -63,7 +64,7 @@ def step(cell, a, state, p, valid):
 
 
 @tf.function(jit_compile=True)
-def unroll_backward(name, dhs, dstate, residuals, p, lengths, reverse):
+def unroll_backward(name, dhs, dstate, residuals, p, lengths, reverse, rounded):
     """The gradients of a [T, B, G*H] and of the first state; p is transposed."""
     cell, (over, *kept), (T, B, _) = CELLS[name], residuals, dhs.shape
     das = array(dhs.dtype, T, B, over.shape[2])
@@ -96,16 +97,17 @@ def array(dtype, T, B, width):
 
 def recurrence(name, a, tokens, state, p, lengths, reverse, keep):
     """Every h [T, B, H], zero in padding, and the final state; a and tokens: see ``products.read``."""
-    weights = sorted(p)
+    weights, rounded = sorted(p), tf.config.experimental.tensor_float_32_execution_enabled()
 
     @tf.custom_gradient
     def run(a, *rest):
         first, own = rest[: len(state)], dict(zip(weights, rest[len(state) :], strict=True))
-        hs, final, residuals = unroll(name, a, tokens, first, own, lengths, reverse, keep)
+        hs, final, residuals = unroll(name, a, tokens, first, own, lengths, reverse, keep, rounded)
 
         def backward(dhs, *dfinal):
             transposed = {key: tf.transpose(w) for key, w in own.items()}
-            das, dfirst = unroll_backward(name, dhs, dfinal, residuals, transposed, lengths, reverse)
+            given = residuals, transposed, lengths, reverse, rounded
+            das, dfirst = unroll_backward(name, dhs, dfinal, *given)
             met = hs[1:] if reverse else hs[:-1]
             dweights = CELLS[name].weights(flat(das), flat(met), [flat(part) for part in residuals[1:]])
             da = das if tokens is None else added_up(das, tokens, a.shape[0])

@@ -208,6 +208,8 @@ class Trainer:
         if self.device.type == "cuda":
             full = all(flag.fp32_precision == "ieee" for flag in devices.FLOAT32.values())
             path["tf32"] = "off" if full else "on"
+        if path["kernel"] == "cuDNN":
+            path["batch"] = "packed" if self.model.ragged else "of one length"
         if torch.is_autocast_enabled(self.device.type):
             path["autocast"] = str(torch.get_autocast_dtype(self.device.type)).removeprefix("torch.")
         return path

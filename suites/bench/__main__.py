@@ -17,7 +17,7 @@ from typing import Any
 
 from results.errors import UserError
 from suites import implementations, recording, selection, spec
-from suites.bench import passthrough
+from suites.bench import gpu, passthrough
 from suites.bench.campaign import Campaign
 from suites.bench.environments import Environment, interpreters
 from suites.bench.proof import prove
@@ -41,6 +41,8 @@ GROUPS, TURNS = 60, 190  # rows x passes, rows x blocks of a pass, that are aime
 TIMEOUT_S = 600
 GATE_SIZE = "tiny"
 SIZED = ("size", "length", "batch", "hidden")  # options that the gate leaves aside: a proof has its own size
+UNABLE = 2  # the exit code of a user's mistake, and of what cannot run here
+BUSY = 3  # of what could, were nobody else at work on the GPU
 INTERRUPTED = 130  # the shell's exit code for an interrupt
 
 
@@ -55,7 +57,7 @@ def told(run: Callable[[], int]) -> int:
         return run()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return BUSY if isinstance(error, gpu.Busy) else UNABLE
     except KeyboardInterrupt:
         print(
             "\nInterrupted. What was finished is kept; the same command goes on from there.", file=sys.stderr

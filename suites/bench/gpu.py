@@ -14,9 +14,13 @@ import time
 
 from results.errors import UserError
 
+
+class Busy(UserError):
+    """Another process works on the GPU: not now, but perhaps later."""
+
+
 TOOL = "nvidia-smi"
 ANSWER_S = 20.0  # it answers within seconds; a hung driver must not hang us
-UNREAD = ("[N/A]", "N/A", "[Not Supported]", "[Unknown Error]")
 
 NUMBERS = {  # of a sample: what nvidia-smi calls it, without units
     "sm_mhz": "clocks.sm",
@@ -38,6 +42,9 @@ SLOWED = {
 }
 
 BUSY_PERCENT = 10  # of the last second in which a kernel ran: a desktop that is only shown takes a few
+CONTEXT_MIB = (
+    256  # no kernel without a context, which takes more. A driver that woke up to answer shows use, too
+)
 LEAVES_S, LOOK_S = 10.0, 0.5  # that a process of ours which has ended may still be listed; how often to look
 
 
@@ -65,23 +72,30 @@ def sample() -> dict[str, float | list[str] | None]:
         raise UserError(missing())
     *numbers, mask = [part.strip() for part in answer.splitlines()[0].split(",")]
     found: dict[str, float | list[str] | None] = {
-        name: None if text in UNREAD else float(text) for name, text in zip(NUMBERS, numbers, strict=True)
+        name: number(text) for name, text in zip(NUMBERS, numbers, strict=True)
     }
-    found["slowed"] = (
-        None if mask in UNREAD else [text for bit, text in SLOWED.items() if int(mask, 16) & bit]
-    )
+    bits = int(mask, 16) if mask.startswith("0x") else None
+    found["slowed"] = None if bits is None else [text for bit, text in SLOWED.items() if bits & bit]
     return found
 
 
+def number(text: str) -> float | None:
+    """None of what is none: "[N/A]", "[Not Supported]", "[Insufficient Permissions]" and more."""
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
 def check_free() -> None:
-    """Raise UserError where another process works on the GPU: times would be of both.
+    """Raise Busy where another process works on the GPU: times would be of both. UserError as ``sample``.
 
     To be called while no process of ours does.
     """
     until = time.monotonic() + LEAVES_S
     while who := others():
         if time.monotonic() > until:
-            raise UserError(
+            raise Busy(
                 f"GPU {chosen()}: expected it for ourselves, got {who}. Times would be of both: wait until "
                 "it is free, or choose another card by CUDA_VISIBLE_DEVICES (nvidia-smi lists them)."
             )
@@ -92,14 +106,15 @@ def others() -> str:
     """Who works on the GPU; nothing where nobody does. A container may not see who, but that it is busy."""
     listed, busy = (
         ask("--query-compute-apps=pid,process_name,used_memory"),
-        ask("--query-gpu=utilization.gpu"),
+        ask("--query-gpu=utilization.gpu,memory.used"),
     )
     if listed is None or busy is None:
         raise UserError(missing())
     if listed:
         return "; ".join(f"process {line}" for line in listed.splitlines())
-    if busy not in UNREAD and float(busy) > BUSY_PERCENT:
-        return f"kernels in {busy} % of the last second, of a process that cannot be seen from here"
+    percent, mib = (number(part) for part in busy.splitlines()[0].split(","))
+    if percent is not None and percent > BUSY_PERCENT and (mib is None or mib > CONTEXT_MIB):
+        return f"kernels in {percent:g} % of the last second, of a process that cannot be seen from here"
     return ""
 
 

@@ -50,7 +50,7 @@ class Driver:
 
     def says(self, line: str, **said: str) -> None:
         """From now on, of this card alone."""
-        usual = {"apps": "", "card": "0", "refuses": "no such field", "busy": "0"}
+        usual = {"apps": "", "card": "0", "refuses": "no such field", "busy": "0, 4"}
         text = SCRIPT.format(python=sys.executable, line=line, **usual | said)
         self.path.write_text(text, encoding="utf-8")
         self.path.chmod(0o755)
@@ -79,7 +79,7 @@ def test_an_older_driver_is_asked_by_the_older_name(driver: Driver) -> None:
 
 
 def test_what_a_driver_does_not_say_is_unknown(driver: Driver) -> None:
-    driver.says("1980, [N/A], 31, [Not Supported], 4, [N/A]")
+    driver.says("1980, [N/A], 31, [Insufficient Permissions], 4, [Unknown Error]")
     found = gpu.sample()
     assert (found["memory_mhz"], found["power_w"], found["slowed"]) == (None, None, None)
 
@@ -93,7 +93,7 @@ def test_the_card_is_the_one_that_a_framework_takes(
     assert gpu.sample()["sm_mhz"] == 1980
 
 
-@pytest.mark.parametrize("busy", ["3", "[N/A]"])
+@pytest.mark.parametrize("busy", ["3, 900", "[N/A], 900", "97, 4"])
 def test_a_free_card_is_taken(driver: Driver, busy: str) -> None:
     driver.says(QUIET, busy=busy)
     gpu.check_free()
@@ -103,7 +103,8 @@ def test_a_free_card_is_taken(driver: Driver, busy: str) -> None:
     ("said", "words"),
     [
         ({"apps": "4711, python, 3210\n"}, r"got process 4711, python, 3210\. .*CUDA_VISIBLE_DEVICES"),
-        ({"busy": "97"}, r"got kernels in 97 % of the last second, of a process that cannot be seen"),
+        ({"busy": "97, [N/A]"}, r"got kernels in 97 %"),
+        ({"busy": "97, 900"}, r"got kernels in 97 % of the last second, of a process that cannot be seen"),
     ],
 )
 def test_a_card_at_work_for_another_is_refused(
@@ -112,7 +113,7 @@ def test_a_card_at_work_for_another_is_refused(
     """In a container nvidia-smi lists no process of another."""
     monkeypatch.setattr(gpu, "LEAVES_S", 0.0)
     driver.says(QUIET, **said)
-    with pytest.raises(UserError, match=words):
+    with pytest.raises(gpu.Busy, match=words):
         gpu.check_free()
 
 

@@ -11,7 +11,7 @@ import pytest
 from results import store
 from results.errors import UserError
 from suites.bench import __main__ as bench
-from suites.bench import visit
+from suites.bench import gpu, visit
 
 HOLDS = visit.holds
 HERE = ["--python", f"torch={sys.executable}"]
@@ -30,7 +30,7 @@ def route(*arguments: str) -> list[str]:
 def test_the_first_stops_are_one_question_to_every_framework() -> None:
     first = route()[:3]
     assert [stop.partition(":")[0] for stop in first] == ["torch", "jax", "tensorflow"]
-    assert len({stop.partition(":")[2] for stop in first}) == 1
+    assert len({stop.partition(":")[2].partition("--passes")[0] for stop in first}) == 1
 
 
 def test_only_those_that_are_named_are_asked() -> None:
@@ -69,6 +69,21 @@ def test_a_stop_that_fails_does_not_end_the_visit() -> None:
     assert visit.made(python("raise SystemExit(1)"), "it", lambda: 60.0) == "failed"
     assert visit.made(python("pass"), "it", lambda: 60.0) == "done"
     assert visit.made(python("raise SystemExit(2)"), "it", lambda: 60.0) == visit.UNABLE
+    assert visit.made(python("raise SystemExit(3)"), "it", lambda: 60.0) == "busy"
+
+
+def test_a_card_that_is_busy_now_is_asked_for_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def busy() -> int:
+        raise gpu.Busy("of another")
+
+    assert bench.told(busy) == bench.BUSY
+    comes = iter(["busy"])
+    monkeypatch.setattr(visit, "made", lambda command, about, left: next(comes, "done"))
+    assert visit.main([]) == 1
+    out = capsys.readouterr().out
+    assert (out.count("busy "), out.count("done ")) == (1, len(route()) - 1)
 
 
 def test_who_cannot_run_is_asked_once(
