@@ -41,6 +41,15 @@ SLOWED = {
     0x80: "power brake",
 }
 
+# The microseconds of these so far, where the driver counts them: the card works between two samples, and
+# idles at each of them.
+COUNTERS = {
+    "power cap": "clocks_event_reasons_counters.sw_power_cap",
+    "heat (driver)": "clocks_event_reasons_counters.sw_thermal_slowdown",
+    "heat (hardware)": "clocks_event_reasons_counters.hw_thermal_slowdown",
+    "power brake": "clocks_event_reasons_counters.hw_power_brake_slowdown",
+}
+
 BUSY_PERCENT = 10  # of the last second in which a kernel ran: a desktop that is only shown takes a few
 CONTEXT_MIB = (
     256  # no kernel without a context, which takes more. A driver that woke up to answer shows use, too
@@ -77,6 +86,13 @@ def sample() -> dict[str, float | list[str] | None]:
     bits = int(mask, 16) if mask.startswith("0x") else None
     found["slowed"] = None if bits is None else [text for bit, text in SLOWED.items() if bits & bit]
     return found
+
+
+def slowed_so_far() -> dict[str, float]:
+    """Microseconds by reason, since the driver was loaded; nothing where it does not count them."""
+    answer = ask(f"--query-gpu={','.join(COUNTERS.values())}")
+    counts = map(number, answer.splitlines()[0].split(",")) if answer else ()
+    return {reason: count for reason, count in zip(COUNTERS, counts, strict=False) if count is not None}
 
 
 def number(text: str) -> float | None:

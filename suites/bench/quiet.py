@@ -53,6 +53,7 @@ class Watch:
         self.source, self.target = np.ones(COPIED, np.float32), np.zeros(COPIED, np.float32)
         self.threads, self.on_gpu = threads, on_gpu
         self.last: Times | None = None
+        self.slowed: dict[str, float] = {}  # of the GPU, so far
 
     def sample(self) -> dict[str, Any]:
         """Seconds of each round of the workload; shares of the cores' time since the sample before."""
@@ -64,9 +65,18 @@ class Watch:
             "throttled": throttled(),
             **self.workload(),
         }
-        body |= {"gpu": gpu.sample()} if self.on_gpu else {}
+        body |= {"gpu": self.of_gpu()} if self.on_gpu else {}
         self.last = times()  # what the workload itself took is nobody's noise
         return body
+
+    def of_gpu(self) -> dict[str, Any]:
+        """What its driver says of now; as slowed what was so at any time since the sample before, too."""
+        found, before, self.slowed = gpu.sample(), self.slowed, gpu.slowed_so_far()
+        meanwhile = [why for why, count in self.slowed.items() if count > before.get(why, count)]
+        if meanwhile:
+            now = found["slowed"] if isinstance(found["slowed"], list) else []
+            found["slowed"] = list(dict.fromkeys([*now, *meanwhile]))
+        return found
 
     def workload(self) -> dict[str, list[float]]:
         """Products and copies in turn, after one of each that is not timed."""

@@ -28,6 +28,8 @@ if "--query-compute-apps" in asked:
     print({apps!r}, end="")
 elif "utilization.gpu" in asked:
     print({busy!r})
+elif "reasons_counters" in asked:
+    print({counted!r}) if {counted!r} else sys.exit("Field is not a valid field to query.")
 elif {refuses!r} in asked:
     sys.exit("Field is not a valid field to query.")
 else:
@@ -50,7 +52,7 @@ class Driver:
 
     def says(self, line: str, **said: str) -> None:
         """From now on, of this card alone."""
-        usual = {"apps": "", "card": "0", "refuses": "no such field", "busy": "0, 4"}
+        usual = {"apps": "", "card": "0", "refuses": "no such field", "busy": "0, 4", "counted": ""}
         text = SCRIPT.format(python=sys.executable, line=line, **usual | said)
         self.path.write_text(text, encoding="utf-8")
         self.path.chmod(0o755)
@@ -144,3 +146,21 @@ def test_the_watch_asks_only_where_rows_run_on_a_gpu(driver: Driver) -> None:
     driver.says(QUIET)
     assert "gpu" not in Watch(threads=1).sample()
     assert Watch(threads=1, on_gpu=True).sample()["gpu"]["temperature_c"] == 31
+
+
+def test_what_slowed_it_between_two_samples_is_named_though_it_idles_at_both(driver: Driver) -> None:
+    watch = Watch(threads=1, on_gpu=True)
+    driver.says(QUIET, counted="700, 0, 5, [N/A]")
+    assert watch.of_gpu()["slowed"] == []  # before the first sample it was somebody else's work
+    driver.says(QUIET, counted="700, 0, 9, [N/A]")
+    assert watch.of_gpu()["slowed"] == ["heat (hardware)"]
+    assert watch.of_gpu()["slowed"] == []
+    driver.says(HOT, counted="800, 0, 10, [N/A]")
+    assert watch.of_gpu()["slowed"] == ["power cap", "heat (driver)", "heat (hardware)"]
+
+
+def test_a_driver_that_counts_nothing_says_what_is_now(driver: Driver) -> None:
+    driver.says(HOT)
+    watch = Watch(threads=1, on_gpu=True)
+    assert gpu.slowed_so_far() == {}
+    assert watch.of_gpu()["slowed"] == watch.of_gpu()["slowed"] == gpu.sample()["slowed"]

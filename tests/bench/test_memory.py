@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from suites.bench import memory
+from results.errors import UserError
+from suites.bench import gpu, memory
 
 SCRIPT = """
 import psutil
@@ -29,3 +30,27 @@ def test_a_block_that_came_and_went_is_seen() -> None:
     assert reset == "True"
     # the kernel counts pages in batches, so the mark may be a few short
     assert 63 * 2**20 <= int(grown) < 80 * 2**20
+
+
+def test_what_a_gpu_has_in_use_in_all_is_told_by_the_driver_where_the_framework_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(gpu, "answers", lambda: True)
+    monkeypatch.setattr(gpu, "sample", lambda: {"memory_used_mib": 3.0})
+    own = {"allocated_bytes": 5}
+    assert memory.with_total(own, "gpu") == own | {"device_used_bytes": 3 * 2**20}
+    assert memory.with_total(own, "cpu") == own
+    told = own | {"device_used_bytes": 7}
+    assert memory.with_total(told, "gpu") == told
+
+
+def test_a_driver_that_does_not_answer_costs_no_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    def silent() -> dict[str, float]:
+        raise UserError("no answer")
+
+    for sample in (silent, lambda: {"memory_used_mib": None}):
+        monkeypatch.setattr(gpu, "answers", lambda: True)
+        monkeypatch.setattr(gpu, "sample", sample)
+        assert memory.with_total({"allocated_bytes": 5}, "gpu") == {"allocated_bytes": 5}
+    monkeypatch.setattr(gpu, "answers", lambda: False)
+    assert memory.with_total({"allocated_bytes": 5}, "gpu") == {"allocated_bytes": 5}
