@@ -207,3 +207,13 @@ def test_a_program_is_compiled_once_and_one_cut_short_is_compiled_again(tmp_path
     for file in tmp_path.glob("*-cache"):
         file.write_bytes(file.read_bytes()[:100])
     assert hits_and_answer(tmp_path) == (0, answer)
+
+
+@pytest.mark.parametrize(
+    ("name", "given"), [("char_lm", "of one length"), ("sentiment", "padded, with lengths")]
+)
+def test_the_path_says_what_cudnn_is_given(name: str, given: str) -> None:
+    impl = implementations.builder(JAX, "native")(spec.load(name, cell="lstm"), "float32", "cpu")
+    assert "batch" not in impl.path()
+    impl.kernel = "cuDNN"
+    assert impl.path()["batch"] == given

@@ -68,3 +68,30 @@ def test_a_profile_says_what_of_a_call_took_how_long() -> None:
     found = implementations.device_module(TENSORFLOW).profile(lambda: run(a).numpy())
     assert any("MatMul" in name for name in found)
     assert 0 < sum(found.values()) < 60
+
+
+@pytest.mark.parametrize(
+    ("name", "given"), [("char_lm", "of one length"), ("sentiment", "padded, with lengths")]
+)
+def test_the_path_says_what_cudnn_is_given(name: str, given: str) -> None:
+    impl = implementations.builder(TENSORFLOW, "native")(spec.load(name, cell="lstm"), "float32", "cpu")
+    assert "batch" not in impl.path()
+    impl.net.kernel = "cuDNN"
+    assert impl.path()["batch"] == given
+
+
+def test_a_loop_is_compiled_anew_where_products_are_rounded_otherwise() -> None:
+    """The switch is baked into what XLA compiles, and the loops are shared by all rows of a process."""
+    task = spec.load("adding", cell="rnn")
+    fixture, unroll = make(task, 0), implementations._module(TENSORFLOW, "tuned").unroll
+
+    def traced(rounded: bool) -> int:
+        impl = implementations.builder(TENSORFLOW, "tuned")(task, "float32", "cpu")
+        impl.load(fixture.params)
+        tf.config.experimental.enable_tensor_float_32_execution(rounded)  # as precise does it on a GPU
+        impl.infer(impl.place(fixture.batches[0]))
+        return int(unroll.experimental_get_tracing_count())
+
+    once = traced(rounded=False)
+    assert traced(rounded=False) == once
+    assert traced(rounded=True) == once + 1

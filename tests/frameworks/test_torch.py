@@ -191,3 +191,12 @@ def test_on_a_gpu_tuned_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
         assert type(made) is Made
         assert type(made.net) is own(of).Network
     assert type(tuned.build(spec.load("adding", size="tiny"), "float32", "cpu")) is tuned.Trainer
+
+
+@pytest.mark.parametrize(("name", "given"), [("char_lm", "of one length"), ("sentiment", "packed")])
+def test_the_path_says_what_cudnn_is_given(name: str, given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    impl = implementations.builder(TORCH, "native")(spec.load(name, cell="lstm"), "float32", "cpu")
+    assert "batch" not in impl.path()
+    monkeypatch.setattr(own("training"), "KERNELS", {})
+    monkeypatch.setitem(impl.net.path, "kernel", "cuDNN")
+    assert impl.path()["batch"] == given
