@@ -131,6 +131,13 @@ def keep_compiled(folder: Folder, where: Path) -> None:
         keep(where)
 
 
+def bare(folder: Folder) -> Any:
+    """The folder's ``bare.py``. Raises UserError where it has none."""
+    if not (folder.path / "bare.py").is_file():
+        raise UserError(f"--bare: expected {folder.path / 'bare.py'}, got none. See suites/interface.py.")
+    return _module(folder, "bare")
+
+
 def deviations(folder: Folder) -> list[Deviation]:
     """What ``deviations.toml`` states, checked. Raises UserError naming the file and the key."""
     path = folder.path / "deviations.toml"

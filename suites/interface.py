@@ -226,14 +226,17 @@ class Implementation(Protocol):
 #                                         sets threads and precision flags before the
 #                                         first array is made, reads them back and
 #                                         returns them; raises Unavailable
-#     floor(products, dtype, device) -> Callable[[], None]
+#     floor(products, dtype, device) -> Callable[[], Any]
 #                                         a function that runs just these matrix products
-#                                         with the framework's own fastest means and
-#                                         waits for them: [(repeat, m, k, n), ...], each
-#                                         `repeat` products [m, k] @ [k, n] in turn
-#     copy(size, device) -> Callable[[], None]
+#                                         with the framework's own fastest means, and need
+#                                         not wait: [(repeat, m, k, n), ...], each `repeat`
+#                                         products [m, k] @ [k, n] in turn
+#     copy(size, device) -> Callable[[], Any]
 #                                         of a GPU: a function that moves so many bytes in
-#                                         its memory, half read and half written, and waits
+#                                         its memory, half read and half written
+#     wait(answer)                        returns once what a function of floor or copy
+#                                         began, and answered with ``answer``, is finished
+#                                         (without it: they have waited when they return)
 #     profile(call) -> dict[str, float]   seconds of a call, by the framework's own profiler:
 #                                         by operation, on a GPU by kernel
 #     compilations() -> int               what the framework has compiled or traced in this
@@ -253,6 +256,11 @@ class Implementation(Protocol):
 #     peak_memory(device) -> dict[str, int]
 #                                         the device allocator's own peak in bytes
 #                                         (empty on a CPU)
+#
+# ``bare.py``: what `nox -s overhead -- --bare` holds a row against, with
+#     build(task, device, params) -> Loop a training loop in float32 as a user of the framework
+#                                         writes it by hand, with ``place``, ``step`` and ``infer``
+#                                         as below; raises Unavailable for a task beyond it
 #
 # ``deviations.toml``: where the framework's own layer cannot hold the mathematics
 # above. A deviation is strict: the gate runs, and must fail.

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -102,8 +103,8 @@ def _pool():
     return str(names.count(WORKER)) if WORKER in names else ""
 
 
-def floor(products: list[tuple[int, int, int, int]], dtype: str, device: str) -> Callable[[], None]:
-    """A function that runs just these products: (repeat, m, k, n) is repeat times [m, k] @ [k, n]."""
+def floor(products: list[tuple[int, int, int, int]], dtype: str, device: str) -> Callable[[], Any]:
+    """A function that begins just these products: (repeat, m, k, n) is repeat times [m, k] @ [k, n]."""
     jax.config.update("jax_enable_x64", True)
     # Each right operand averages, so that every number stays 1 however often it goes round.
     dtype = {"tf32": "float32", "bf16": jnp.bfloat16}.get(dtype, dtype)
@@ -119,11 +120,8 @@ def floor(products: list[tuple[int, int, int, int]], dtype: str, device: str) ->
             outs.append(_in_turn(repeat, a, b))
         return outs
 
-    def run():
-        jax.block_until_ready(multiply(operands))
-
-    run()  # compiles
-    return run
+    wait(multiply(operands))  # compiles
+    return lambda: multiply(operands)
 
 
 def _in_turn(repeat, a, b):
@@ -139,16 +137,17 @@ def _in_turn(repeat, a, b):
     return jax.lax.fori_loop(0, repeat, product, (a, first))[1]
 
 
-def copy(size: int, device: str) -> Callable[[], None]:
-    """A function that moves so many bytes in the GPU's memory, half read and half written, and waits."""
+def copy(size: int, device: str) -> Callable[[], Any]:
+    """A function that begins to move so many bytes in the GPU's memory, half read and half written."""
     source = jax.device_put(np.ones(size // 2, np.uint8), find(device))
     moved = jax.jit(jnp.bitwise_not)  # a plain copy might be dropped
+    wait(moved(source))  # compiles
+    return lambda: moved(source)
 
-    def run():
-        jax.block_until_ready(moved(source))
 
-    run()  # compiles
-    return run
+def wait(answer: Any) -> None:
+    """Return once the products or the copy are done; a device runs what it is given in order."""
+    jax.block_until_ready(answer)
 
 
 def profile(call: Callable[[], None]) -> dict[str, float]:

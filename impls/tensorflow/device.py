@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -126,13 +127,12 @@ def floor(products: list[tuple[int, int, int, int]], dtype: str, device: str) ->
     def run():
         with tf.device(where):
             multiply(operands)
-        tf.test.experimental.sync_devices()
 
     return run
 
 
 def copy(size: int, device: str) -> Callable[[], None]:
-    """A function that moves so many bytes in the GPU's memory, half read and half written, and waits."""
+    """A function that moves so many bytes in the GPU's memory, half read and half written."""
     where = find(device)
     with tf.device(where):
         source = tf.ones(size // 2, tf.uint8)
@@ -140,9 +140,13 @@ def copy(size: int, device: str) -> Callable[[], None]:
     def run():
         with tf.device(where):
             tf.bitwise.invert(source)
-        tf.test.experimental.sync_devices()
 
     return run
+
+
+def wait(answer: Any) -> None:
+    """Return once the products or the copy are done."""
+    tf.test.experimental.sync_devices()
 
 
 def profile(call: Callable[[], None]) -> dict[str, float]:

@@ -212,6 +212,10 @@ class Trainer:
             path["batch"] = "packed" if self.model.ragged else "of one length"
         if torch.is_autocast_enabled(self.device.type):
             path["autocast"] = str(torch.get_autocast_dtype(self.device.type)).removeprefix("torch.")
+            # cuDNN's layers get float16 there, whatever autocast is set to (ATen/cudnn/AutocastRNN.cpp).
+            with torch.autocast(self.device.type):
+                _, hidden, _ = self.net(self._two_steps(), self._zero_state())
+            path["states"] = str(next(iter(hidden.values())).dtype).removeprefix("torch.")
         return path
 
     # helpers

@@ -31,9 +31,7 @@ from suites.spec import Task
 VECTORS = {"rnn": 1, "lstm": 6, "gru": 5, "gru_reset_before": 4}
 TOKEN = 4  # bytes
 NARROW = {"bf16": 2}  # bytes of what is kept and answered, where it may be narrower than the parameters
-TRIES = 5
-
-Run = Callable[[], None]
+TRIES, CALLS = 5, 10
 
 
 def traffic(task: Task, dtype: str, what: str, batches: Sequence[Batch], decoded: int = 0) -> int:
@@ -54,21 +52,17 @@ def traffic(task: Task, dtype: str, what: str, batches: Sequence[Batch], decoded
     return round(wide * parameters + read + answered)
 
 
-def lower(products: Run, copy: Run) -> tuple[str, Run]:
-    """The bound that takes longer, "products" or "bytes", and what runs it."""
-    seconds = {"products": _seconds(products), "bytes": _seconds(copy)}
-    return ("bytes", copy) if seconds["bytes"] > seconds["products"] else ("products", products)
-
-
-def _seconds(run: Run) -> float:
-    """The median of a few, after one that is not timed."""
-    run()
+def seconds(run: Callable[[], Any], wait: Callable[[Any], None]) -> float:
+    """Of one call among several, the last of which is waited for; the median of a few tries, after one that
+    is not timed."""
     found = []
-    for _ in range(TRIES):
+    for _ in range(1 + TRIES):
         began = time.perf_counter()
-        run()
-        found.append(time.perf_counter() - began)
-    return statistics.median(found)
+        for _ in range(CALLS):
+            answer = run()
+        wait(answer)
+        found.append((time.perf_counter() - began) / CALLS)
+    return statistics.median(found[1:])
 
 
 def _bytes(array: Any, wide: int) -> int:

@@ -30,6 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     options.addoption(
         "--pass-number", type=int, default=0, help="which pass of a campaign this group belongs to"
     )
+    options.addoption("--bare", action="store_true", help="of overhead: against the folder's bare.py")
     options.addoption("--campaign", default="single", help="the campaign this group belongs to")
 
 

@@ -57,7 +57,8 @@ class Group:
     phases: dict[str, float]
     calls: dict[str, Callable[[Any], Any]]  # by work: what a placed batch is given to
     placed: list[Any]
-    floors: dict[str, Callable[[], None]]  # by work, "floor_" before it
+    floors: dict[str, Callable[[], Any]]  # by work, "floor_" before it
+    wait: Callable[[Any], None]  # for what a floor has begun
     bounds: dict[str, dict[str, Any]]  # by work, on a GPU: see bound.py
     tokens: dict[str, float]  # by work: what one iteration goes through, see tokens()
     compilations: Callable[[], int]  # of this process so far
@@ -70,7 +71,8 @@ class Group:
             return Sample(
                 lambda: call(next(batches)), self.impl.sync, self.iterations.get(what, 1), self.impl.fetch
             )
-        return Sample(self.floors[what], _nothing, self.iterations.get(what, 1), None)
+        sample = Sample(self.floors[what], lambda: self.wait(sample.last), self.iterations.get(what, 1), None)
+        return sample
 
     def kernels(self) -> dict[str, list[str]]:
         """By work, what the GPU ran for one iteration, longest first, or why that is not known; nothing
@@ -210,15 +212,19 @@ def build(question: Question, threads: int) -> Group:
     floors = {
         f"floor_{what}": device.floor(products(task, what, batches), row.dtype, row.device) for what in calls
     }
+    wait = getattr(device, "wait", plain_device.wait)
     bounds = {}
     if row.device == "gpu" and hasattr(device, "copy"):
         for what in calls:
             size = bound.traffic(task, row.dtype, what, batches, decoded(task))
-            by, floors[f"floor_{what}"] = bound.lower(floors[f"floor_{what}"], device.copy(size, row.device))
-            bounds[what] = {"by": by, "bytes": size}
+            runs = {"products": floors[f"floor_{what}"], "bytes": device.copy(size, row.device)}
+            seconds = {by: bound.seconds(run, wait) for by, run in runs.items()}
+            by = max(seconds, key=lambda by: seconds[by])
+            floors[f"floor_{what}"] = runs[by]
+            bounds[what] = {"by": by, "bytes": size, "seconds": seconds}
     counts = {what: tokens(task, what, batches) for what in calls}
     compilations = getattr(device, "compilations", plain_device.compilations)
-    return Group(question, impl, settings, phases, calls, placed, floors, bounds, counts, compilations)
+    return Group(question, impl, settings, phases, calls, placed, floors, wait, bounds, counts, compilations)
 
 
 def work(task: Task) -> list[str]:
@@ -275,7 +281,3 @@ class Phase:
 
     def __exit__(self, *_: object) -> None:
         self.phases[self.name] = time.perf_counter() - self.began
-
-
-def _nothing() -> None:
-    """A floor waits by itself."""

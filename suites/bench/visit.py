@@ -54,10 +54,25 @@ QUESTIONS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     ),
     (("torch",), ("--task", "char_lm", "--cell", "gru", "--size", "M", *ONE_PASS)),
     (FRAMEWORKS, ("--task", "adding", "--cell", "lstm", "--size", "M", *ONE_PASS)),
-    # cuDNN's kernels change with H
+    # Braun's layer (arXiv 1806.01818) and one of DeepBench's
+    *(
+        (("torch", "jax"), ("--task", "adding", "--cell", "lstm", "--size", size, *ONE_PASS))
+        for size in ("braun", "deepbench")
+    ),
+    # cuDNN's kernels change with H: at its edges, and just above
     *(
         (("torch",), ("--task", "char_lm", "--cell", "lstm", "--size", "M", "--hidden", str(H), *ONE_PASS))
         for H in (128, 192, 320, 384)
+    ),
+    *(
+        (
+            ("torch",),
+            (
+                *("--task", "char_lm", "--cell", "lstm", "--size", "M", "--hidden", str(H)),
+                *("--variant", "native", *ONE_PASS),
+            ),
+        )
+        for H in (136, 200, 264, 392)
     ),
 )
 

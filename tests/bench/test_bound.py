@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from suites import spec, tasks
+from suites import implementations, spec, tasks
 from suites.bench import bound
 from suites.bench import group as groups
 from suites.interface import Batch
@@ -26,14 +26,22 @@ DEVICE = """
 import time
 from suites.plain_device import PACKAGES, compilations, floor, peak_memory
 
-MOVED = []
+MOVED, WAITED = [], []
 
 def configure(device, threads):
     return {"threads": str(threads)}
 
 def copy(size, device):
-    MOVED.append(size)
-    return lambda: time.sleep(SECONDS) if SECONDS else None
+    def run():
+        MOVED.append(size)
+        if SECONDS:
+            time.sleep(SECONDS)
+        return size
+
+    return run
+
+def wait(answer):
+    WAITED.append(answer)
 
 def profile(call):
     call()
@@ -81,13 +89,20 @@ def test_padding_need_not_move() -> None:
     assert bound.traffic(task, "float32", "train", ragged) < bound.traffic(task, "float32", "train", whole)
 
 
-def test_the_floor_is_the_longer_of_the_two() -> None:
-    short, long = (lambda s=s: time.sleep(s) for s in (0.0, 0.005))
-    assert bound.lower(short, long) == ("bytes", long)
-    assert bound.lower(long, short) == ("products", long)
+def test_seconds_of_a_call_are_without_a_wait_for_each() -> None:
+    waited: list[int] = []
+
+    def wait(answer: int) -> None:
+        waited.append(answer)
+        time.sleep(0.02)
+
+    calls = iter(range(1000))
+    found = bound.seconds(lambda: next(calls), wait)
+    assert waited == [bound.CALLS * (n + 1) - 1 for n in range(1 + bound.TRIES)]
+    assert 0.02 / bound.CALLS <= found < 0.02
 
 
-@pytest.mark.parametrize(("seconds", "by"), [("0.05", "bytes"), ("0.0", "products")])
+@pytest.mark.parametrize(("seconds", "by"), [("0.01", "bytes"), ("0.0", "products")])
 def test_a_group_on_a_gpu_has_the_longer_floor_and_names_its_kernels(
     tmp_path: Path, seconds: str, by: str
 ) -> None:
@@ -97,9 +112,18 @@ def test_a_group_on_a_gpu_has_the_longer_floor_and_names_its_kernels(
     (question,) = questions(chosen.get, size="tiny", dtypes=("float32",))
     built = groups.build(question, threads=1)
     assert {what: told["by"] for what, told in built.bounds.items()} == dict.fromkeys(built.calls, by)
-    began = time.perf_counter()
+    for told in built.bounds.values():
+        assert max(told["seconds"], key=lambda of: told["seconds"][of]) == by
+    moved = implementations.device_module(question.folder).MOVED
     built.floors["floor_train"]()
-    assert (time.perf_counter() - began >= 0.05) == (by == "bytes")
+    assert len(moved) == len(built.calls) * (1 + bound.TRIES) * bound.CALLS + (by == "bytes")
+    waited = implementations.device_module(question.folder).WAITED
+    waited.clear()
+    built.iterations["floor_train"] = 3
+    sample = built.target("floor_train")
+    for _ in range(6):
+        sample()
+    assert waited == [sample.last] * 2
     assert built.kernels() == {what: [f"kernel {n}" for n in range(20)] for what in built.calls}
 
 

@@ -64,7 +64,7 @@ plain, bare, under_way = group.Sample.__init__, overhead.bare, []
 def planted(self, call, sync, iterations, fetch):
     plain(self, lambda: under_way.append(call()), lambda: (sync(), under_way.clear()), iterations, fetch)
 
-def checked(group, what):
+def checked(group, what, loop=None):
     assert not under_way, f"{len(under_way)} result(s) under way"
     return bare(group, what)
 
@@ -151,3 +151,62 @@ def test_mistakes_are_told_without_a_traceback(
 ) -> None:
     assert overhead.main(arguments) == 2
     assert words in capsys.readouterr().err
+
+
+# The row itself in place of a loop by hand, its answers times FACTOR.
+BARE = """
+from suites.interface import Unavailable
+from .scratch import build as made
+
+class Loop:
+    def __init__(self, task, device, params):
+        self.row = made(task, "float32", device)
+        self.row.load(params)
+        self.place = self.row.place
+
+    def step(self, placed):
+        return self.row.step(placed)
+
+    def infer(self, placed):
+        return self.row.infer(placed) * FACTOR
+
+def build(task, device, params):
+    if task.model.ragged:
+        raise Unavailable("not written for ragged sequences")
+    return Loop(task, device, params)
+"""
+
+
+def own(tmp_path: Path, factor: float = 1.0) -> list[str]:
+    """A row with a loop by hand."""
+    folder = tmp_path / "own"
+    folder.mkdir()
+    (folder / "scratch.py").write_text("from impls.numpy.scratch import build\n", encoding="utf-8")
+    (folder / "bare.py").write_text(BARE.replace("FACTOR", str(factor)), encoding="utf-8")
+    return ["--impl", str(folder), "--variant", "scratch", "--bare"]
+
+
+def test_a_loop_by_hand_is_timed_in_turn_with_the_row(tmp_path: Path) -> None:
+    done = run(
+        tmp_path, LENIENT.replace("BAR", "BARE_BAR"), *own(tmp_path), "--task", "char_lm", "--pairs", "12"
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert set(medians(done.stdout)) == {"train", "infer"}  # no loop by hand decodes
+
+
+def test_a_loop_by_hand_that_answers_otherwise_is_not_timed(tmp_path: Path) -> None:
+    done = run(tmp_path, LENIENT, *own(tmp_path, 1.001), "--pairs", "2")
+    assert done.returncode != 0
+    assert "infer: expected the answer of the row" in done.stdout + done.stderr
+    assert not medians(done.stdout)
+
+
+def test_a_loop_by_hand_says_what_it_is_not_written_for(tmp_path: Path) -> None:
+    done = run(tmp_path, LENIENT, *own(tmp_path), "--task", "sentiment", "--pairs", "2")
+    assert done.returncode != 0
+    assert "not written for ragged sequences" in done.stdout + done.stderr
+
+
+def test_a_folder_without_a_loop_by_hand_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert overhead.main([*ROW, "--bare"]) == 2
+    assert "bare.py, got none" in capsys.readouterr().err

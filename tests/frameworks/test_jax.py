@@ -145,7 +145,10 @@ def test_on_a_cpu_nothing_is_rounded_and_that_is_said(dtype: str) -> None:
 
 
 def test_a_copy_moves_what_it_is_asked_to() -> None:
-    own("device").copy(1000, "cpu")()
+    device = own("device")
+    moved = device.copy(1000, "cpu")()
+    device.wait(moved)
+    assert moved.nbytes == 500
 
 
 def test_a_profile_says_what_of_a_call_took_how_long() -> None:

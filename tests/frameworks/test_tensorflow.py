@@ -55,7 +55,8 @@ def test_strict_is_read_back() -> None:
 
 
 def test_a_copy_moves_what_it_is_asked_to() -> None:
-    implementations.device_module(TENSORFLOW).copy(1000, "cpu")()
+    device = implementations.device_module(TENSORFLOW)
+    device.wait(device.copy(1000, "cpu")())
 
 
 def test_a_profile_says_what_of_a_call_took_how_long() -> None:

@@ -51,11 +51,12 @@ def test_tf32_is_of_gpus() -> None:
         implementations.precise(TORCH, "tf32", "cpu")
 
 
-@pytest.mark.parametrize("variant", ["scratch", "native"])
-def test_a_row_of_bf16_says_so_and_answers_in_float32(variant: str) -> None:
+@pytest.mark.parametrize(("variant", "states"), [("scratch", "float32"), ("native", "bfloat16")])
+def test_a_row_of_bf16_says_so_and_answers_in_float32(variant: str, states: str) -> None:
     task = spec.load("char_lm", cell="lstm", size="tiny")
     impl = implementations.builder(TORCH, variant)(task, "bf16", "cpu")
-    assert impl.path()["autocast"] == "bfloat16"
+    path = impl.path()
+    assert (path["autocast"], path["states"]) == ("bfloat16", states)  # products alone, or the whole layer
     fixture = make(task, 0)
     impl.load(fixture.params)
     placed = impl.place(fixture.batches[0])
@@ -67,6 +68,20 @@ def test_a_row_of_bf16_says_so_and_answers_in_float32(variant: str) -> None:
     assert str(rounded.dtype) == "float32"
     assert 1e-4 < off < 0.1
     assert {str(w.dtype) for w in impl.dump().values()} == {"float32"}
+
+
+def test_a_layer_that_autocast_gives_float16_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As cuDNN's is given: the path says what its states came in, beside what was asked for."""
+    impl = implementations.builder(TORCH, "native")(spec.load("adding", size="tiny"), "bf16", "cpu")
+    network = impl.net
+
+    def half(*given: Any) -> Any:
+        logits, hidden, final = network(*given)
+        return logits, {name: hs.half() for name, hs in hidden.items()}, final
+
+    half.path, half.train = network.path, network.train  # type: ignore[attr-defined]
+    monkeypatch.setattr(impl, "net", half)
+    assert (impl.path()["autocast"], impl.path()["states"]) == ("bfloat16", "float16")
 
 
 def test_the_loop_by_hand_has_no_bf16() -> None:
@@ -200,3 +215,26 @@ def test_the_path_says_what_cudnn_is_given(name: str, given: str, monkeypatch: p
     monkeypatch.setattr(own("training"), "KERNELS", {})
     monkeypatch.setitem(impl.net.path, "kernel", "cuDNN")
     assert impl.path()["batch"] == given
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+@pytest.mark.parametrize("task", ["adding", "char_lm", "copy_first"])
+def test_the_loop_by_hand_is_the_model_and_learns(task: str, cell: str) -> None:
+    asked = spec.load(task, cell=cell, size="tiny")
+    params = weights.cast(weights.initial(asked, 1), "float32")
+    batch = tasks.cast(next(iter(tasks.batches(asked, 1))), "float32")
+    hand = implementations.bare(TORCH).build(asked, "cpu", params)
+    row = implementations.builder(TORCH, "native")(asked, "float32", "cpu")
+    row.load(params)
+    expected = row.fetch(row.infer(row.place(batch)))
+    assert abs(row.fetch(hand.infer(hand.place(batch))) - expected).max() < 1e-5 * abs(expected).max()
+    losses = [hand.step(hand.place(batch)).item() for _ in range(40)]
+    assert losses[0] == pytest.approx(row.step(row.place(batch)).item(), rel=1e-5)
+    assert losses[-1] < 0.95 * losses[0]
+
+
+@pytest.mark.parametrize(("task", "cell"), [("names", "lstm"), ("adding", "gru_reset_before")])
+def test_the_loop_by_hand_says_what_it_is_not_written_for(task: str, cell: str) -> None:
+    asked = spec.load(task, cell=cell, size="tiny")
+    with pytest.raises(Unavailable, match=f"got {task}, {cell}"):
+        implementations.bare(TORCH).build(asked, "cpu", {})

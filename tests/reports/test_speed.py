@@ -93,9 +93,10 @@ def test_decoding_is_a_table_of_its_own_and_counts_the_tokens_chosen(make: Any) 
 def test_a_floor_of_bytes_is_noted(make: Any) -> None:
     timed = [make.bench(number) for number in range(3)]
     for record in timed:
+        seconds = {"products": 1e-6, "bytes": 2e-6}
         record["body"]["bounds"] = {
-            "train": {"by": "bytes", "bytes": 10},
-            "infer": {"by": "products", "bytes": 9},
+            "train": {"by": "bytes", "bytes": 10, "seconds": seconds},
+            "infer": {"by": "products", "bytes": 9, "seconds": seconds},
         }
     records = [make.parity(), *timed]
     assert "its floor is the bytes that must move" in lines(records, "train")["torch"]["notes"]

@@ -86,8 +86,13 @@ def test_parity_schema_refuses(parts: Parts, path: str, value: Any, named: str) 
         ("body.phases", {"import_s": 1.0}, "body.phases"),
         ("body.tokens_per_step", 0, "body.tokens_per_step"),
         ("body.tokens_per_decode", 0, "body.tokens_per_decode"),
-        ("body.bounds", {"train": {"by": "hope", "bytes": 1}}, "body.bounds.train.by"),
+        (
+            "body.bounds",
+            {"train": {"by": "hope", "bytes": 1, "seconds": {"products": 1.0, "bytes": 2.0}}},
+            "body.bounds.train.by",
+        ),
         ("body.bounds", {"train": {"by": "bytes"}}, "body.bounds.train"),
+        ("body.bounds", {"train": {"by": "bytes", "bytes": 1}}, "body.bounds.train"),
         ("body.kernels", {"train": [""]}, "body.kernels.train.0"),
     ],
 )
@@ -104,7 +109,8 @@ def test_a_timed_decoding_says_how_many_tokens_it_chooses(bench_parts: Parts) ->
 
 
 def test_a_group_on_a_gpu_says_what_bounds_it_and_what_ran(bench_parts: Parts) -> None:
-    told = {"bounds": {"train": {"by": "bytes", "bytes": 12}}, "kernels": {"train": ["gemm", "lstm"]}}
+    bound = {"by": "bytes", "bytes": 12, "seconds": {"products": 1e-6, "bytes": 2e-6}}
+    told = {"bounds": {"train": bound}, "kernels": {"train": ["gemm", "lstm"]}}
     bench_parts["body"] |= told
     body = record.new(**bench_parts)["body"]
     assert {name: body[name] for name in told} == told
