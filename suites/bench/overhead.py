@@ -30,6 +30,7 @@ from suites.bench.group import BATCHES, Group, Void, only, work
 
 BAR = 0.01
 BARE_BAR = 0.02
+BARE_DTYPES = "float32", "tf32"
 SAME = 1e-4  # of the largest number: one row's logits and those of a loop by hand, both in float32
 PAIRS = 1000  # rounds of each: of 250 the interval was as wide as the bar on two shared cores
 OUTSIDE = 0.025  # of the interval's 5 %, on each side
@@ -44,6 +45,11 @@ def main(arguments: list[str] | None = None) -> int:
         valid = [what for what in work(question.task) if not (options.bare and what == "decode")]
         if options.bare:
             implementations.bare(question.folder)
+            if question.row.dtype not in BARE_DTYPES:
+                raise UserError(
+                    f"--bare: expected --dtype {' or '.join(BARE_DTYPES)}, got {question.row.dtype}: "
+                    "a loop by hand keeps float32"
+                )
         wanted = selection.one_of("work", options.work, valid) if options.work else ""
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

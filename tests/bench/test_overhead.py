@@ -207,6 +207,12 @@ def test_a_loop_by_hand_says_what_it_is_not_written_for(tmp_path: Path) -> None:
     assert "not written for ragged sequences" in done.stdout + done.stderr
 
 
+def test_a_loop_by_hand_keeps_float32(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = [*own(tmp_path), "--task", "adding", "--cell", "lstm", "--dtype", "float64"]
+    assert overhead.main(asked) == 2
+    assert "--bare: expected --dtype float32 or tf32, got float64" in capsys.readouterr().err
+
+
 def test_a_folder_without_a_loop_by_hand_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert overhead.main([*ROW, "--bare"]) == 2
     assert "bare.py, got none" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 import weakref
 from collections.abc import Iterator
@@ -38,6 +39,18 @@ def test_what_torch_compile_warns_of_itself_fails_no_row() -> None:
     """Its compiler's imports use what PyTorch calls deprecated, and in the gate a warning is an error."""
     x = torch.linspace(-1, 1, 7)
     assert torch.equal(torch.compile(lambda a: a * 2)(x), x * 2)
+
+
+def test_strict_products_on_a_card_with_tf32_are_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch.compile warns of each that it meets."""
+    warn = importlib.import_module("torch._inductor.compile_fx")._warn_tf32_disabled
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
+    warn.cache_clear()
+    warn()
+    warn.cache_clear()
+    with pytest.warns(UserWarning, match="TensorFloat32 tensor cores"):
+        warn()
 
 
 def test_bf16_is_autocast_read_back() -> None:
