@@ -1,8 +1,8 @@
 """Where a row's time goes: ``python -m suites.bench.profile`` (``nox -s profile -- --impl jax --size L``).
 
-The row is built and warmed up as a sample group is; then some iterations run under the framework's own
-profiler (``profile`` of its ``device.py``). A profiler costs time of its own: its shares are of use; how long
-an iteration takes, the timed rows say. Nothing is recorded.
+The row is built and warmed up as a sample group is, in a process with the settings of one; then some
+iterations run under the framework's own profiler (``profile`` of its ``device.py``). A profiler costs time of
+its own: its shares are of use; how long an iteration takes, the timed rows say. Nothing is recorded.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from results.errors import UserError
 from suites import implementations, recording, selection
 from suites.bench import __main__ as bench
 from suites.bench import group as groups
+from suites.bench.campaign import row_options
+from suites.bench.environments import Environment
 from suites.bench.group import Group
 from suites.interface import Unavailable
 
@@ -27,7 +29,7 @@ COLUMNS = "{:>10}  {:>6}  {}"
 
 def main(arguments: list[str] | None = None) -> int:
     """Profile each kind of work of one row; the exit code."""
-    return bench.told(lambda: profiled(parse(arguments)))
+    return bench.told(lambda: go(parse(arguments)))
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -41,15 +43,27 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--iterations", type=bench.positive, default=ITERATIONS, help=f"{ITERATIONS} by default")
     add("--lines", type=bench.positive, default=LINES, help=f"of each table; {LINES} by default")
     add("--threads", type=bench.positive, default=recording.usable_cores(), help="as for a group")
+    add("--here", action="store_true", help="in this process, with the settings that it has")
     return bench.parsed(parser, arguments)
 
 
-def profiled(options: argparse.Namespace) -> int:
-    """Build the row, print its tables. Raises UserError where it cannot run, or nobody can tell."""
+def go(options: argparse.Namespace) -> int:
+    """Here or in a child. Raises UserError for a row or a work that does not exist."""
     chosen = vars(options)
     question = groups.only(selection.questions(chosen.get, size=bench.SIZE, dtypes=("float32",)))
     valid = groups.work(question.task)
     asked = [selection.one_of("work", what, valid) for what in (options.work or ",".join(valid)).split(",")]
+    if options.here:
+        return profiled(question, asked, options)
+    environment = Environment(options.impl, sys.executable, question.row.device, options.threads)
+    own = ["--here", "--work", ",".join(asked)]
+    for name in ("iterations", "lines", "threads"):
+        own += [f"--{name}", str(chosen[name])]
+    return environment.stream("-m", "suites.bench.profile", *own, *row_options(question), timed=True)
+
+
+def profiled(question: selection.Question, asked: list[str], options: argparse.Namespace) -> int:
+    """Build the row, print its tables. Raises UserError where it cannot run, or nobody can tell."""
     try:
         profile = getattr(implementations.device_module(question.folder), "profile", None)
         if profile is None:

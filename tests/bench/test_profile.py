@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from suites.bench import profile
+from suites.bench.environments import KEEPS_MEMORY
 
-ROW = ["--impl", "numpy", "--task", "char_lm", "--cell", "lstm", "--size", "tiny", "--threads", "1"]
+ROW = ["--impl", "numpy", "--task", "char_lm", "--cell", "lstm", "--size", "tiny", "--threads", "1", "--here"]
 DEVICE = """
 from suites.plain_device import PACKAGES, compilations, configure, floor, peak_memory
 """
@@ -49,6 +50,16 @@ def test_numpy_names_its_own_functions(capsys: pytest.CaptureFixture[str]) -> No
     told = capsys.readouterr().out
     assert told.count("iterations, ") == 3  # train, infer, decode
     assert "scratch.py:" in told
+
+
+def test_it_runs_with_the_settings_of_what_is_timed(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    says = "import os\n" + TELLS.replace('"little"', '"MMAP_MAX " + os.environ["MALLOC_MMAP_MAX_"]')
+    (folder / "device.py").write_text(DEVICE + says, encoding="utf-8")
+    row = ["--impl", str(folder), *ROW[2:-1], "--work", "train", "--iterations", "7"]
+    assert profile.main(row) == 0
+    told = capfd.readouterr().out
+    assert ("train: 7 iterations" in told, "infer: " in told) == (True, False)
+    assert f"MMAP_MAX {KEEPS_MEMORY['MALLOC_MMAP_MAX_']}" in told
 
 
 @pytest.mark.parametrize(
