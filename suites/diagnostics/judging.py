@@ -123,22 +123,26 @@ class Reference:
         the gate's limit of conditioning or, of training in float32, past its horizon."""
         rule = conditioned if dtype == "float64" else beside_oracle
         measured = self.kappa if dtype == "float64" else self.strayed
-        more = ("training",) if dtype == "float64" and self.diagnostic.trains else ()
+        more = {"constant": self._constant(dtype)}
         found: dict[str, list[float | None]] = {}
         for name, values in measured.items():
-            of = rule({str(k): float(value) for k, value in enumerate(values)}, *more)
+            of = rule({str(k): float(value) for k, value in enumerate(values)}, **more)
             told = self._told(name, dtype)
             found[name] = [of(str(k)).value if told[k] else None for k in range(len(values))]
         return found
 
     def rule(self, dtype: str) -> str:
         """The rule behind the tolerances, in words."""
+        factor, plus = constant(f"{dtype}.{self._constant(dtype)}"), constant(f"{dtype}.roundoffs")
         if dtype == "float64":
-            return (
-                f"{constant('float64.training' if self.diagnostic.trains else 'float64.roundoffs'):g} u kappa"
-            )
-        factor, plus = constant("float32.factor"), constant("float32.roundoffs")
+            return f"{factor:g} u kappa"
         return f"{factor:g} x the oracle's own float32 error + {plus:g} u"
+
+    def _constant(self, dtype: str) -> str:
+        """Of training, what the gate holds a trajectory to."""
+        if dtype == "float64":
+            return "training" if self.diagnostic.trains else "roundoffs"
+        return "trajectory" if self.diagnostic.trains else "factor"
 
     def record(self, got: Arrays, dtype: str) -> dict[str, Any]:
         """The case as a record keeps it: an implementation's curves beside the oracle's."""

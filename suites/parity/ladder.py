@@ -175,7 +175,7 @@ class Climb:
             steps = steps[:OPTIMISER_STEPS] if own else steps  # its own are followed to the end at level 5
             got = train(impl, self.reference.fixture, self.dtype, len(steps), inferring=own)
             for k, (have, want) in enumerate(zip(got, steps, strict=True)):
-                rule = self._training_rule(optimiser, k)
+                rule = self._training_rule(optimiser, k, "factor")
                 findings += self._step(have, want, rule, f"{optimiser} step {k + 1}")
         if any(finding.failed for finding in findings):
             return level_of(4, findings)  # as at level 1
@@ -207,7 +207,7 @@ class Climb:
         for k, (have, want) in enumerate(
             zip(got, self.reference.training[fixture.task.training.optimiser], strict=False)
         ):
-            rule = self._training_rule(fixture.task.training.optimiser, k)
+            rule = self._training_rule(fixture.task.training.optimiser, k, "trajectory")
             found = compare(*scalars(want.loss, have.loss, self.dtype), rule, self.dtype, f"step {k + 1}")
             found += compare(want.params, have.params, rule, self.dtype, f"step {k + 1}")
             if any(finding.failed for finding in found):
@@ -325,11 +325,11 @@ class Climb:
         )
         return lambda name: rule(name if name in kappa else f"final.{name}")
 
-    def _training_rule(self, optimiser: str, k: int) -> Rule:
-        """Of levels 4 and 5, after step k + 1."""
+    def _training_rule(self, optimiser: str, k: int, constant: str) -> Rule:
+        """Of levels 4 and 5, after step k + 1; ``constant`` is float32's."""
         if self.dtype == "float64":
             return conditioned(self.reference.training_kappa(optimiser)[k], "training")
-        return beside_oracle(self.reference.training_float32[k], self.precision)
+        return beside_oracle(self.reference.training_float32[k], self.precision, constant)
 
     def _step(self, have: Step, want: Step, rule: Rule, where: str) -> list[Finding]:
         """Loss, count, moments, parameters, carry, infer: in the order in which an error arises."""

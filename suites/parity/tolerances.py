@@ -57,12 +57,13 @@ def conditioned(kappa: dict[str, float], constant: str = "roundoffs") -> Rule:
     return rule
 
 
-def beside_oracle(errors: dict[str, float], dtype: str = "float32") -> Rule:
-    """float32, every level: factor x the oracle's own float32 error on this tensor + roundoffs x u.
+def beside_oracle(errors: dict[str, float], dtype: str = "float32", constant: str = "factor") -> Rule:
+    """float32, levels 1 to 4 and 7 (``factor``), 5 (``trajectory``): constant x the oracle's own float32
+    error on this tensor + roundoffs x u.
 
     Of a declared precision the same with its own u: to first order an error grows as the unit roundoff.
     """
-    factor, plus, u = *(_RAW[table(dtype)][key] for key in ("factor", "roundoffs")), roundoff(dtype)
+    factor, plus, u = *(_RAW[table(dtype)][key] for key in (constant, "roundoffs")), roundoff(dtype)
     scale = coarser(dtype)
     scaled = "" if scale == 1 else f" x {scale:g} of {dtype}"
 

@@ -17,7 +17,7 @@ from suites.diagnostics.pca import components
 from suites.diagnostics.states import STATES
 from suites.interface import Arrays
 from suites.parity.fixtures import oracle
-from suites.parity.tolerances import roundoff
+from suites.parity.tolerances import constant, roundoff
 
 
 class Wrong:
@@ -156,6 +156,8 @@ def test_the_tolerance_comes_from_the_constants_of_the_gate(distance: Reference,
     u, kappa = roundoff("float64"), np.maximum(1, distance.kappa["gradient norm"])
     factor = float(distance.rule("float64").split()[0])
     assert distance.tolerances("float64")["gradient norm"] == pytest.approx(list(factor * u * kappa))
-    assert distance.rule("float64") == "30 u kappa"
-    assert clipping.rule("float64") == "150 u kappa"
-    assert clipping.rule("float32") == "7 x the oracle's own float32 error + 7 u"
+    assert distance.rule("float64") == f"{constant('float64.roundoffs'):g} u kappa"
+    assert clipping.rule("float64") == f"{constant('float64.training'):g} u kappa"
+    plus = f" x the oracle's own float32 error + {constant('float32.roundoffs'):g} u"
+    assert distance.rule("float32") == f"{constant('float32.factor'):g}{plus}"
+    assert clipping.rule("float32") == f"{constant('float32.trajectory'):g}{plus}"

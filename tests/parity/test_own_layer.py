@@ -18,7 +18,8 @@ import pytest
 from suites.recording import ROOT
 
 PAGE = (ROOT / "suites" / "parity" / "README.md").read_text(encoding="utf-8")
-NUMBER = re.compile(r"-?\d+\.\d+(?:e[-+]\d+)?|\d+:\d\d")  # measured; indices and counts are not
+# What was measured; indices and counts are not. Of more than a minute pytest says "61.00s (0:01:01)".
+NUMBER = re.compile(r"-?\d+\.\d+s \(\d+:\d\d:\d\d\)|-?\d+\.\d+s\b|-?\d+\.\d+(?:e[-+]\d+)?|\d+:\d\d")
 MEASURED = ("expected", "got", "error")  # the same on every machine, but for rounding
 
 
@@ -134,6 +135,7 @@ def test_the_diffs_apply_to_the_files(tmp_path: Path) -> None:
         ("  where      index [4, 6], first at t = 0", "  where      index [4, 6], first at t = 1", False),
         ("  level 1  forward  error 0.0e+00  ok  h", "  level 1  forward  error 9.0e-01  x   h", False),
         ("4 passed, 2 skipped in 4.15s", "4 passed, 2 skipped in 9.01s", True),
+        ("4 passed, 2 skipped in 4.15s", "4 passed, 2 skipped in 98.92s (0:01:38)", True),
         ("4 passed, 2 skipped in 4.15s", "5 passed, 2 skipped in 4.15s", False),
     ],
 )  # fmt: skip

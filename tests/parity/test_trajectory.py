@@ -18,7 +18,7 @@ from suites.parity import ladder as climbing
 from suites.parity.fixtures import oracle
 from suites.parity.ladder import Climb
 from suites.parity.level import Level
-from suites.parity.reference import Step, placed, reference
+from suites.parity.reference import Step, horizon, placed, reference
 from suites.parity.tolerances import HORIZON, STEPS
 from suites.parity.trajectory import Repeat, repeated
 from suites.spec import Task
@@ -182,3 +182,9 @@ def test_masks_reach_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (last.level, last.status) == (7, "failed")
     assert last.told is not None
     assert last.told.tensor == "tokens"
+
+
+def test_the_horizon_is_where_the_oracle_strays() -> None:
+    envelope = [{"w": HORIZON / 2, "m.w": 1.0}, {"w": HORIZON, "m.w": 1.0}, {"w": HORIZON * 1.01, "m.w": 1.0}]
+    assert horizon(envelope, {"w": np.ones(1)}) == 2
+    assert horizon(envelope[:2], {"w": np.ones(1)}) == 2

@@ -92,7 +92,11 @@ def test_parity_schema_refuses(parts: Parts, path: str, value: Any, named: str) 
             "body.bounds.train.by",
         ),
         ("body.bounds", {"train": {"by": "bytes"}}, "body.bounds.train"),
-        ("body.bounds", {"train": {"by": "bytes", "bytes": 1}}, "body.bounds.train"),
+        (
+            "body.bounds",
+            {"train": {"by": "bytes", "bytes": 1, "seconds": {"bytes": 1.0}}},
+            "body.bounds.train.seconds",
+        ),
         ("body.kernels", {"train": [""]}, "body.kernels.train.0"),
     ],
 )

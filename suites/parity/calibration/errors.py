@@ -8,6 +8,7 @@ float64.training    err / (u kappa), kappa of the training so far
 float32.roundoffs   err / u where e < u, so that the rule's second term stands alone
 float32.factor      (err - r u / m) / e elsewhere, r = float32.roundoffs, m = calibration.float32:
                     a factor of m times the largest leaves every error m times below its tolerance
+float32.trajectory  the same at level 5
 declared.*          as float32's, e scaled to the declared precision and u its own
 """
 
@@ -31,8 +32,10 @@ CONSTANTS = (
     "float64.training",
     "float32.roundoffs",
     "float32.factor",
+    "float32.trajectory",
     "declared.roundoffs",
     "declared.factor",
+    "declared.trajectory",
 )
 QUANTILES = (0.5, 0.9, 0.99, 0.999, 1.0)
 DIGITS = 4  # that a record keeps of a number
@@ -68,11 +71,12 @@ def statistic(finding: Finding, dtype: str, level: int) -> tuple[str, float]:
         return name, finding.ratio * constant(name)
     of = table(dtype)
     roundoffs = constant(f"{of}.roundoffs")
-    oracle = (finding.tolerance - roundoffs * u) / constant(f"{of}.factor")
+    name = f"{of}.trajectory" if level == 5 else f"{of}.factor"
+    oracle = (finding.tolerance - roundoffs * u) / constant(name)
     if oracle < u:
         return f"{of}.roundoffs", finding.error / u
     beyond = max(0.0, finding.error - roundoffs * u / CALIBRATION_MARGINS[of])
-    return f"{of}.factor", beyond / oracle
+    return name, beyond / oracle
 
 
 def summary(many: Iterable[Sample]) -> list[dict[str, Any]]:
