@@ -1,4 +1,4 @@
-"""NumPy's ``remat``: what it saves; the gate proves what it computes (``nox -s parity-brief``)."""
+"""NumPy's ``remat``: what it saves; the gate proves what it computes (``nox -s parity-on-request``)."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ class Trainer(training.Trainer):
 
     def _whole_step(self, placed):
         """The loss; the state goes to where the next step reads it."""
-        self.net.train()
+        self._mode(train=True)
         loss, final = self._train(placed)
         if self.training.stateful:
             for at, parts in self.state.items():

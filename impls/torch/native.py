@@ -82,7 +82,10 @@ def joined(state, modules):
     each, n = list(state.values()), len(state) // len(modules)
     first = []
     for i in range(0, len(each), n):
-        parts = tuple(torch.stack(part) for part in zip(*each[i : i + n], strict=True))  # [n, B, H]
+        # of one layer a view: a copy is a kernel more, in each call
+        parts = tuple(
+            part[0][None] if n == 1 else torch.stack(part) for part in zip(*each[i : i + n], strict=True)
+        )  # [n, B, H]
         first.append(parts if len(parts) == 2 else parts[0])
     return first
 

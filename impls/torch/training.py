@@ -4,8 +4,6 @@ The equations are those of ``suites/interface.py``. Inside, parameters, gradient
 and moments go by the network's own names; the network translates.
 """
 
-from functools import partial
-
 import numpy as np
 import torch
 from torch import nn
@@ -132,20 +130,20 @@ class Trainer:
 
     @torch.inference_mode()
     def forward(self, batch, carry):
-        self.net.eval()
+        self._mode(train=False)
         logits, hidden, final = self._run(self.place(batch), self._state(carry))
         arrays = {"logits": logits} | {f"hidden.{name}": hs for name, hs in hidden.items()}
         return self._arrays(arrays | self._named(final, "final."))
 
     @torch.inference_mode()
     def loss(self, batch, carry):
-        self.net.eval()
+        self._mode(train=False)
         placed = self.place(batch)
         logits, *_ = self._run(placed, self._state(carry))
         return self._loss(logits, placed.targets, self._valid(placed)).item()
 
     def gradients(self, batch, carry):
-        self.net.train()
+        self._mode(train=True)
         placed, state = self.place(batch), self._state(carry)
         leaves = self._named(state, "carry.")
         if self.model.inputs == "features":
@@ -172,7 +170,7 @@ class Trainer:
         )
 
     def step(self, placed):
-        self.net.train()
+        self._mode(train=True)
         loss, final = self._train(placed)
         self.steps += 1
         if self.training.stateful:
@@ -181,13 +179,13 @@ class Trainer:
 
     @torch.inference_mode()
     def infer(self, placed):
-        self.net.eval()
+        self._mode(train=False)
         logits, *_ = self._run(placed._replace(masks=None), self._zero_state(len(placed.inputs)))
         return logits
 
     @torch.inference_mode()
     def decode(self, placed, steps, draws=None, temperature=1.0):
-        self.net.eval()
+        self._mode(train=False)
         with torch.autocast(self.device.type, enabled=torch.is_autocast_enabled(self.device.type)):
             return self._decode(placed, steps, draws, temperature)
 
@@ -200,7 +198,7 @@ class Trainer:
 
     def path(self):
         """Read off the graph that autograd records, so that a silent fallback shows."""
-        self.net.train()
+        self._mode(train=True)
         logits, *_ = self._run(self._two_steps(), self._zero_state())
         names = recorded(logits)
         path = self.net.path | {"compiled": "eager"}
@@ -219,6 +217,11 @@ class Trainer:
         return path
 
     # helpers
+
+    def _mode(self, train):
+        """Of every module, told only where it changes: to tell them takes longer than many a kernel."""
+        if self.net.training != train:
+            self.net.train(train)
 
     def _run(self, *given):
         """The network, under autocast where ``device.precise`` has set it; its answers in the row's dtype."""
@@ -294,9 +297,10 @@ class Trainer:
         return [f"encoder.{k}.{direction}" for k in layers for direction in self.model.directions]
 
     def _zero_state(self, batch=None):
-        shape = (batch or self.task.batch, self.model.hidden)
-        zeros = partial(torch.zeros, shape, dtype=self.dtype, device=self.device)
-        return {at: tuple(zeros() for _ in self.model.parts) for at in self._layers()}
+        layers, n = self._layers(), len(self.model.parts)
+        shape = (len(layers) * n, batch or self.task.batch, self.model.hidden)
+        zeros = torch.zeros(shape, dtype=self.dtype, device=self.device).unbind()  # one kernel for all
+        return {at: zeros[n * k : n * (k + 1)] for k, at in enumerate(layers)}
 
     def _state(self, carry):
         return {

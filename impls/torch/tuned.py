@@ -2,8 +2,8 @@
 
 What is saved over ``scratch.py``, and why (``TUNED.md`` has what each gave):
 
-- On a CPU in float32 an LSTM over sequences of one length is oneDNN's, as in ``native.py``. Its inputs carry
-  the bias: a column of ones, for oneDNN adds up the gradient of a bias in one running sum.
+- On a CPU in float32 an LSTM over sequences of one length is oneDNN's, as in ``native.py``. In training its
+  inputs carry the bias: a column of ones, for oneDNN adds up the gradient of a bias in one running sum.
 - Everything else is the loop of ``loops.py``, packed by time (``packing.py``): padding costs nothing.
 - A small vocabulary is multiplied once: a row of embed @ W_xh + b_h for each token, not for each step.
 - The optimiser is one kernel for each parameter. Decoding makes tables, buffers and views once a call.
@@ -73,20 +73,26 @@ def by_loop(xs, first, p, packing, cell):
 
 
 def by_onednn(xs, first, p, packing):
-    """oneDNN's LSTM, its bias a column of the weights: of ones in the inputs, or in each token's own."""
+    """oneDNN's LSTM, its bias a column of the weights: of ones in the inputs, or in each token's own.
+
+    Where no gradient is asked for, the bias of features is oneDNN's.
+    """
     B, T = packing.shape
+    H, none = first[0].shape[1], torch.zeros_like(p["b_h"])
+    train, b_h = torch.is_grad_enabled(), none
     if isinstance(xs, Tokens):
         W = torch.addmm(p["b_h"][:, None], p["W_xh"], xs.table.t())  # [4H, V]
         xs = one_hot(xs.tokens, len(xs.table), W.dtype)
-    else:
+    elif train:
         W = torch.cat([p["W_xh"], p["b_h"][:, None]], dim=1)  # [4H, I + 1]
         xs = torch.cat([xs, xs.new_ones(len(xs), 1)], dim=1)
-    H, none = first[0].shape[1], torch.zeros_like(p["b_h"])
+    else:
+        W, b_h = p["W_xh"], p["b_h"]
     hs, h, c, _ = torch.ops.aten.mkldnn_rnn_layer(
         xs.view(T, B, -1),
         W,
         p["W_hh"],
-        none,
+        b_h,
         none,
         *(part.contiguous()[None] for part in first),
         False,
@@ -94,10 +100,10 @@ def by_onednn(xs, first, p, packing):
         LSTM,
         H,
         1,
+        b_h is not none,
         False,
         False,
-        False,
-        torch.is_grad_enabled(),
+        train,
     )
     return hs.flatten(0, 1), (h[0], c[0])
 

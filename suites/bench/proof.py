@@ -18,7 +18,7 @@ PROVEN_BY = ("implementation", "variant", "task", "cell", "dtype", "device", "da
 
 def prove(environment: Environment, arguments: list[str], records: Path) -> int:
     """Run the gate for an implementation in its environment, output shown; pytest's exit code."""
-    own = ["-p", "no:cacheprovider", "--no-header", "--records", str(records)]
+    own = ["-p", "no:cacheprovider", "--no-header", "--full", "--records", str(records)]
     return environment.stream("-m", "pytest", *SETTINGS, "suites/parity", *own, *arguments)
 
 

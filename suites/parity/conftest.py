@@ -12,14 +12,21 @@ from _pytest.terminal import TerminalReporter
 
 from results.errors import UserError
 from suites import implementations, recording, selection, spec
-from suites.conftest import QUESTIONS, selected
+from suites.conftest import QUESTIONS, option, selected
 from suites.interface import Unavailable
-from suites.parity import cache
+from suites.parity import cache, choice
 from suites.selection import Question
 
 SIZE = "tiny"
 WORKERS = 8  # each holds a framework: half a gigabyte or more
 SETTINGS = pytest.StashKey[dict[str, str]]()  # what ``configure`` read back
+CHOSEN = pytest.StashKey[str]()  # what is said where nobody selected
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("unrolled")
+    text = "every row, where no option selects; else few, in which any two things meet"
+    group.addoption("--full", action="store_true", help=text)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -44,11 +51,25 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 
     ``-n 0`` keeps them in one process, as does a missing pytest-xdist; a GPU is not shared.
     """
-    config.stash[QUESTIONS] = questions = selected(config, size=SIZE, dtypes=spec.DTYPES)
+    config.stash[QUESTIONS] = questions = asked_for(config)
     workers = min(recording.usable_cores(), len({pair(question) for question in questions}), WORKERS)
     alone = workers == 1 or questions[0].row.device == "gpu" or hasattr(config, "workerinput")
     if config.pluginmanager.hasplugin("xdist") and config.option.numprocesses is None and not alone:
         config.option.numprocesses, config.option.dist = workers, "load"
+
+
+def asked_for(config: pytest.Config) -> list[Question]:
+    """The rows that the options select; where they select none, those of ``choice.py``, or all."""
+    questions = selected(config, size=SIZE, dtypes=spec.DTYPES)
+    if config.option.full or any(option(config)(name) is not None for name in choice.SELECTING):
+        return questions
+    few = choice.covering(questions)
+    if len(few) < len(questions):
+        config.stash[CHOSEN] = (
+            f"{len(few)} of {len(questions)} rows, in which each task meets each of its cells, each variant "
+            "and dtype each task, each cell and each other. --full takes every row."
+        )
+    return few
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -149,6 +170,8 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     if reporter is not None:
         workers = session.config.getoption("numprocesses", None) or 0
         lines = Lines(reporter, len(session.items), workers)
+        if CHOSEN in session.config.stash:
+            reporter.write_line(session.config.stash[CHOSEN])
         session.config.pluginmanager.register(lines, "unrolled-lines")
 
 
