@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from suites import implementations, spec, tasks, weights
+from suites import implementations, precision, spec, tasks, weights
 from suites.interface import Unavailable
 from suites.parity.fixtures import make
 from suites.parity.ladder import Climb
@@ -92,7 +92,8 @@ def test_a_layer_that_autocast_gives_float16_says_so(monkeypatch: pytest.MonkeyP
         logits, hidden, final = network(*given)
         return logits, {name: hs.half() for name, hs in hidden.items()}, final
 
-    half.path, half.train = network.path, network.train  # type: ignore[attr-defined]
+    for name in ("path", "train", "training"):
+        setattr(half, name, getattr(network, name))
     monkeypatch.setattr(impl, "net", half)
     assert (impl.path()["autocast"], impl.path()["states"]) == ("bfloat16", "float16")
 
@@ -154,17 +155,20 @@ def run_again(run: Any) -> Any:
     return (lambda: answer.copy_(run())), answer
 
 
-def climb(name: str, cell: str, network: str, monkeypatch: pytest.MonkeyPatch) -> list[Level]:
+def climb(
+    name: str, cell: str, network: str, monkeypatch: pytest.MonkeyPatch, dtype: str = "float64"
+) -> list[Level]:
     """All levels of what is recorded on a GPU."""
     graphs = own("graphs")
     monkeypatch.setattr(graphs, "record", run_again)
 
     def build(task: Task) -> Any:
-        return graphs.Trainer(task, "float64", "cpu", own(network).Network(task.model))
+        implementations.precise(TORCH, dtype, "cpu")
+        return graphs.Trainer(task, precision.kept(dtype), "cpu", own(network).Network(task.model))
 
     own("device").configure("cpu", 1)
     known = reference(spec.load(name, cell=cell, size="tiny"), 0)
-    return list(Climb(known, "float64", build).levels())
+    return list(Climb(known, dtype, build).levels())
 
 
 @pytest.mark.parametrize(
@@ -180,6 +184,12 @@ def test_what_a_gpu_records_climbs_the_ladder(
 ) -> None:
     levels = climb(name, cell, network, monkeypatch)
     assert {level.status for level in levels} == {"passed"}
+    assert levels[-1].level >= 5
+
+
+def test_what_a_gpu_records_of_bf16_climbs_it_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    levels = climb("char_lm", "lstm", "native", monkeypatch, "bf16")
+    assert {level.status for level in levels} <= {"passed", "horizon reached"}
     assert levels[-1].level >= 5
 
 
