@@ -18,7 +18,7 @@ say); it may be called again in the same process. How to start, with an example 
     task.target_length              S, where there is a decoder
     task.model.cell                 "rnn", "lstm", "gru" or "gru_reset_before"
     task.model.wiring               "encoder", "encoder_decoder" or "decoder"
-    task.model.inputs               "features" or "tokens"
+    task.model.inputs               "features" (of a lone decoder always) or "tokens"
     task.model.features             I, where inputs are features (F, of a lone decoder)
     task.model.vocabulary           V, where inputs are tokens
     task.model.embedding            E, where there are tokens
@@ -36,7 +36,8 @@ say); it may be called again in the same process. How to start, with an example 
     task.training.betas, .epsilon   Adam's b1, b2 and eps
     task.training.stateful          whether the state goes from batch to batch
 
-(``model.directions``, ``model.parts`` and ``model.width`` spell out what follows from these.)
+What follows from these: ``model.directions`` ("fwd",), with "bwd" where bidirectional; ``model.parts`` of a
+state, ("h",) or ("h", "c"); ``model.width`` D*H; ``model.input_width`` I of the encoder's first layer.
 
 The mathematics (closed division; B batch, T sequence length, I input width, E embedding,
 H hidden, V vocabulary, O outputs; every array is batch-first)
@@ -110,7 +111,7 @@ and log sigmoid in their stable forms.
 
 Decoding: from a token and a state, one step gives logits [B, O], these the next token, and
 so on. With a decoder the first token is BOS, the state the decoder's first; after a row's
-EOS follows PAD only (``suites.spec``: PAD 0, BOS 1, EOS 2); before it any token may be
+EOS follows PAD only (PAD 0, BOS 1, EOS 2, names of ``suites.spec``); before it any token may be
 chosen, PAD and BOS too. A language model, which has no EOS and never ends, reads its
 prompt, ``inputs`` [B, T], from a zero state; the logits of its last step give the first token.
 Greedy: the token of the largest logit, the first of equal ones. Sampled, for a draw u in
@@ -140,8 +141,8 @@ class Batch(NamedTuple):
     targets: Array  # floats of the row's dtype, or int32 tokens: see Loss
     lengths: Array | None = None  # [B] int32, 1 to T: of ragged inputs
     decoder_inputs: Array | None = None  # [B, S] int32 tokens
-    target_lengths: Array | None = None  # [B] int32, 1 to S: with a decoder, where ragged
-    masks: Array | None = None  # [L - 1, B, T, D*H] bool, True to keep
+    target_lengths: Array | None = None  # [B] int32, 1 to S: of ragged decoder_inputs and targets
+    masks: Array | None = None  # [L - 1, B, T, D*H] bool, True to keep; None where nothing is dropped
 
 
 class Implementation(Protocol):
@@ -184,8 +185,8 @@ class Implementation(Protocol):
 
     def gradients(self, batch: Batch, carry: Arrays) -> Arrays:
         """d loss / d each parameter (before clipping), under its name; d loss / d the
-        initial state as ``carry.encoder.k.fwd.h`` (and so on); for features also
-        ``inputs``, in their shape. Changes nothing inside."""
+        initial state as ``carry.encoder.k.fwd.h`` (and so on; of a lone decoder none); for features also
+        ``inputs``, in their shape, [B, F] of a lone decoder. Changes nothing inside."""
 
     def place(self, batch: Batch) -> Any:
         """A copy of the batch on the device, in whatever form ``step``, ``infer`` and ``decode`` take. What
