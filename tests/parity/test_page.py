@@ -1,4 +1,4 @@
-"""The page *Prove your own layer*: its table of tasks is what the specs say (its example: ``test_own_layer.py``)."""
+"""The page *Prove your own layer*: its tasks are the specs' (``test_own_layer.py`` runs its example)."""
 
 from __future__ import annotations
 
