@@ -37,6 +37,8 @@ FRAMEWORKS = {"numpy": "NumPy", "torch": "PyTorch", "jax": "JAX", "tensorflow": 
 ON_GPU = [framework for framework in FRAMEWORKS if framework != "numpy"]
 PYTHONS = SpecifierSet(PROJECT["project"]["requires-python"])
 STAMP = "unrolled-stamp.txt"
+# https://docs.nvidia.com/cuda/cuda-toolkit-release-notes/, minimum driver versions
+DRIVERS = {"torch-gpu": 580, "jax-gpu": 580}
 GATE = ("-m", "pytest", "-c", "pyproject.toml", "suites/parity")
 # What the gate takes on request alone, and CI a little of: bf16's products, what the way back makes again.
 ROUNDED = ("--dtype", "bf16", "--cell", "lstm", "--variant", "scratch,native")
@@ -129,13 +131,21 @@ def check_gpu(name: str) -> None:
         return
     tool = shutil.which("nvidia-smi")
     listed = subprocess.run([tool, "--list-gpus"], capture_output=True, check=False).stdout if tool else b""
-    if not listed.strip():
+    if tool is None or not listed.strip():
         framework = name.removesuffix("-gpu")
         how = "that nvidia-smi lists" if tool else "(there is no nvidia-smi)"
         raise Missing(
             f"expected an NVIDIA GPU, got none {how}. For the CPU: parity-{framework}-cpu, "
             f"bench-{framework}-cpu. With a GPU of another kind: --no-venv, in an interpreter that holds "
             "the framework"
+        )
+    asked = [tool, "--query-gpu=driver_version", "--format=csv,noheader"]
+    told = subprocess.run(asked, capture_output=True, text=True, check=False).stdout
+    driver = told.strip().partition(".")[0]
+    if driver.isdecimal() and int(driver) < DRIVERS.get(name, 0):
+        raise Missing(
+            f"expected an NVIDIA driver of {DRIVERS[name]} or later, for locks/{name}.txt holds CUDA 13, got "
+            f"{driver}: renew the driver, or --no-venv in an interpreter that holds an older CUDA"
         )
 
 

@@ -180,6 +180,23 @@ def test_a_machine_without_a_gpu_downloads_no_cuda(
             noxfile.check_gpu("torch-gpu")
 
 
+@pytest.mark.parametrize(("driver", "old"), [("570.86", True), ("580.65.06", False), ("N/A", False)])
+def test_a_driver_too_old_for_the_lock_downloads_no_cuda(
+    noxfile: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, driver: str, old: bool
+) -> None:
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text(f"#!/bin/sh\nprintf '%s\\n' '{driver}'\n", encoding="utf-8")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    noxfile.check_gpu("tensorflow-gpu")
+    for name in noxfile.DRIVERS:
+        if old:
+            with pytest.raises(noxfile.Missing, match=r"driver of 580 or later.*CUDA 13, got 570: renew"):
+                noxfile.check_gpu(name)
+        else:
+            noxfile.check_gpu(name)
+
+
 def test_an_environment_is_made_once(noxfile: ModuleType, tmp_path: Path) -> None:
     session = Recorder(tmp_path)
     assert noxfile.make(session, "lock") == noxfile.make(session, "lock")

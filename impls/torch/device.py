@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 
 import torch
 
@@ -26,12 +27,15 @@ def find(device):
     """The torch device of "cpu" or "gpu"; raises Unavailable where there is none."""
     if device == "cpu":
         return torch.device("cpu")
-    if torch.cuda.is_available():
-        return torch.device("cuda")
+    with warnings.catch_warnings(record=True) as told:  # of a driver that is too old it warns
+        warnings.simplefilter("always")
+        if torch.cuda.is_available():
+            return torch.device("cuda")
     if torch.version.cuda is None:
         mend = "is built without CUDA: install locks/torch-gpu.txt, or ask for the CPU"
     else:
         mend = f"(CUDA {torch.version.cuda}) sees none: check nvidia-smi and the driver, or ask for the CPU"
+        mend += "".join(f". It says: {warning.message}" for warning in told)
     raise Unavailable(f"expected a CUDA GPU, got none: torch {torch.__version__} {mend}")
 
 
@@ -104,7 +108,11 @@ def floor(products, dtype, device):
     with torch.cuda.graph(graph):
         run()
 
-    return graph.replay
+    def replay():
+        graph.replay()
+        return operands  # a recording knows where they are, and does not keep them: this function does
+
+    return replay
 
 
 def copy(size, device):

@@ -31,6 +31,9 @@ SOON_IDLE = {"OPENBLAS_THREAD_TIMEOUT": "24"}
 # the second so that a number means the same card to CUDA and to nvidia-smi (gpu.py).
 GPU = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
 
+# Where memory is measured: XLA else takes three quarters of the card at once, whatever the row.
+AS_NEEDED = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+
 DESCRIBE_TIMEOUT_S = 300  # a framework's first import reads hundreds of megabytes from a cold disk
 
 
@@ -50,7 +53,7 @@ class Environment:
         pools = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
         fixed = {"PYTHONHASHSEED": "0", "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONUNBUFFERED": "1"}
         fixed |= {"KERAS_BACKEND": "tensorflow"}
-        gpu = GPU if self.device == "gpu" else {}
+        gpu = GPU | ({} if timed else AS_NEEDED) if self.device == "gpu" else {}
         fixed |= KEEPS_MEMORY | SOON_IDLE if timed else {}
         # A child is a run of its own: pytest-benchmark times nothing where it reads that it is a worker.
         inherited = {k: value for k, value in os.environ.items() if not k.startswith("PYTEST_XDIST_")}

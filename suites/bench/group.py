@@ -118,7 +118,8 @@ class Group:
     def steady(self) -> Iterator[None]:
         """Around all samples of the group. Raises Unsteady where something was compiled meanwhile, or
         where the row fell back from the path it had taken."""
-        count, path = self.compilations(), self.impl.path()
+        path = self.impl.path()  # may compile for the two steps that it looks at
+        count = self.compilations()
         yield
         more = self.compilations() - count
         if more > 0:

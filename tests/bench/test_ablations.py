@@ -88,9 +88,16 @@ def test_what_says_something_on_a_gpu_alone_is_left_out_on_a_cpu_unless_named() 
     on_cpu, on_gpu = (
         [ablation.name for ablation in ablations.chosen(known, None, device)] for device in ("cpu", "gpu")
     )
-    alone = ["without-cuda-graphs", "with-torch-compile"]
-    assert on_gpu == [*on_cpu, *alone]
+    alone = ["without-cuda-graphs", "without-fused-adam-in-graphs", "with-torch-compile"]
+    assert on_gpu == alone
+    assert not {*on_cpu} & {*alone}
     assert [ablation.name for ablation in ablations.chosen(known, ",".join(alone), "cpu")] == alone
+
+
+def test_where_none_says_something_they_are_named() -> None:
+    """On a GPU JAX's LSTM is cuDNN's: every copy would be the whole once more."""
+    with pytest.raises(UserError, match=r"--device gpu: expected .* got none\. --only names them: with"):
+        ablations.chosen(ablations.read("jax"), None, "gpu")
 
 
 def test_copies_are_proven_and_timed_beside_the_whole(tmp_path: Path) -> None:

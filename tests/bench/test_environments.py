@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from results.provenance import THREAD_VARIABLES
-from suites.bench.environments import KEEPS_MEMORY, SOON_IDLE, Environment
+from suites.bench.environments import AS_NEEDED, KEEPS_MEMORY, SOON_IDLE, Environment
 
 SHOW = "import json, os; print(json.dumps(dict(os.environ)))"
 # 100 MiB taken, written and freed again and again, in the first thread and in another: page faults of the end
@@ -63,6 +63,17 @@ def test_what_a_timed_child_frees_does_not_come_anew_from_the_system() -> None:
 
     assert max(faults(timed=True)) < 10
     assert min(faults(timed=False)) > 40  # 25 600 pages of 4 KiB, or 50 of 2 MiB where the system has them so
+
+
+@pytest.mark.parametrize("device", ["cpu", "gpu"])
+def test_on_a_gpu_memory_is_taken_as_needed_where_it_is_measured(
+    monkeypatch: pytest.MonkeyPatch, device: str
+) -> None:
+    (name,) = AS_NEEDED
+    monkeypatch.delenv(name, raising=False)
+    here = Environment("jax", sys.executable, device, 1)
+    assert here.variables().get(name) == (AS_NEEDED[name] if device == "gpu" else None)
+    assert name not in here.variables(timed=True)
 
 
 def test_what_a_timed_child_is_told_is_in_its_record() -> None:

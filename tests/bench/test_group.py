@@ -114,6 +114,20 @@ def test_a_recompilation_while_samples_are_taken_is_noticed() -> None:
         list(map(compiler.step, (12, 13)))
 
 
+def test_what_looking_at_the_path_compiles_is_no_recompilation() -> None:
+    compiler = Compiler()
+    built = dataclasses.replace(groups.build(question(), threads=1), compilations=compiler.compilations)
+    compiler.step(11)
+
+    def path() -> dict[str, str]:
+        compiler.step(2)
+        return {"compiled": "torch.compile"}
+
+    built.impl.path = path
+    with built.steady():
+        compiler.step(11)
+
+
 def test_another_path_while_samples_are_taken_is_noticed() -> None:
     built = groups.build(question(), threads=1)
     taken = {"kernel": "fused"}

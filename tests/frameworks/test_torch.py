@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import time
+import warnings
 import weakref
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -261,3 +262,49 @@ def test_the_loop_by_hand_says_what_it_is_not_written_for(task: str, cell: str) 
     asked = spec.load(task, cell=cell, size="tiny")
     with pytest.raises(Unavailable, match=f"got {task}, {cell}"):
         implementations.bare(TORCH).build(asked, "cpu", {})
+
+
+class Stub:
+    """In place of a CUDA graph: it records nothing, and so keeps nothing."""
+
+    def replay(self) -> None: ...
+
+
+def test_what_a_recorded_floor_multiplies_lives_as_long_as_the_floor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recording reads and writes memory that it does not hold: freed, it would be another tensor's."""
+    device, made, ones, empty = own("device"), [], torch.ones, torch.empty
+
+    class There:  # a GPU, as far as floor looks
+        type = "cuda"
+
+    def kept(make: Any) -> Any:
+        def on_the_cpu(*shape: int, dtype: Any, device: Any) -> Any:
+            made.append(weakref.ref(tensor := make(*shape, dtype=dtype)))
+            return tensor
+
+        return on_the_cpu
+
+    monkeypatch.setattr(device, "find", lambda _: There)
+    monkeypatch.setattr(torch, "ones", kept(ones))
+    monkeypatch.setattr(torch, "empty", kept(empty))
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Stub)
+    monkeypatch.setattr(torch.cuda, "graph", lambda _: nullcontext())
+    floor = device.floor([(2, 3, 4, 5), (1, 3, 4, 6)], "float32", "gpu")
+    assert [cell() is not None for cell in made] == 6 * [True]
+    floor()
+    del floor
+    assert [cell() is not None for cell in made] == 6 * [False]
+
+
+def test_a_driver_that_is_too_old_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_old() -> bool:
+        warnings.warn("The NVIDIA driver on your system is too old", stacklevel=1)
+        return False
+
+    monkeypatch.setattr(torch.cuda, "is_available", too_old)
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    with pytest.raises(
+        Unavailable, match=r"sees none: .* It says: The NVIDIA driver on your system is too old"
+    ):
+        own("device").find("gpu")

@@ -110,7 +110,13 @@ def read(impl: str) -> list[Ablation]:
 def chosen(known: list[Ablation], only: str | None, device: str) -> list[Ablation]:
     """Those that are named, else all that say something on this device. Raises UserError."""
     if only is None:
-        return [ablation for ablation in known if ablation.device in ("", device)]
+        found = [ablation for ablation in known if ablation.device in ("", device)]
+        if not found:
+            raise UserError(
+                f"--device {device}: expected ablations that say something there, got none. "
+                f"--only names them: {', '.join(ablation.name for ablation in known)}."
+            )
+        return found
     by_name = {ablation.name: ablation for ablation in known}
     for name in only.split(","):
         if name not in by_name:
