@@ -12,6 +12,7 @@ What is saved over ``scratch.py``, and why (``TUNED.md`` has what each gave):
 - The products with the inputs and with the head are one for all steps, as they lie in time.
 - s(a) = (1 + tanh(a/2)) / 2: with the columns of the sigmoid gates halved (exactly), one ``tanh`` serves all.
 - b_h is added inside the loop, in a kernel that runs anyway, not to all steps at once.
+- Where nothing is kept, ``gru`` reads its inputs one step ahead (``AHEAD``).
 - Rows of a small embedding are multiplied by W_xh once, and looked up then (``products.py``).
 
 Shapes: a [T, B, G*H] is the input's part x W_xh, hs [T, B, H]; of one step a [B, G*H], h and c [B, H].
@@ -32,6 +33,10 @@ from .scratch import directions, layer
 
 # --- the recurrence over time; ``valid`` [T, B] is False in padding, or None
 
+# Of a whole step of these XLA makes one kernel on a CPU, which LLVM does not vectorise where it looks up a[t]
+# itself: a[t] comes with the state. Other steps are several kernels, and a copy of a[t] would be one more.
+AHEAD = ("gru",)
+
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def recurrence(cell, reverse, a, first, p, valid):
@@ -44,7 +49,17 @@ def recurrence(cell, reverse, a, first, p, valid):
         state = choose(v, new, state)
         return state, state[0]
 
-    final, hs = jax.lax.scan(step, first, (a, valid), reverse=reverse)
+    def ahead(carry, now):
+        (state, a_t), (after, v) = carry, now
+        state, h = step(state, (a_t, v))
+        return (state, a[after]), h
+
+    if cell in AHEAD:
+        after = jnp.roll(jnp.arange(len(a)), 1 if reverse else -1)
+        start = first, a[-1 if reverse else 0]
+        (final, _), hs = jax.lax.scan(ahead, start, (after, valid), reverse=reverse)
+    else:
+        final, hs = jax.lax.scan(step, first, (a, valid), reverse=reverse)
     return within(hs, valid), final
 
 
