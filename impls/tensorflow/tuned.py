@@ -31,6 +31,10 @@ from .scratch import bridge, directions, handed_over, head, layer
 # --- the recurrence over time; beyond ``lengths`` [B], where there are any, a state stays as it is. The loops
 #     take all T steps: for as many as the longest sequence has, XLA would compile anew for each other number.
 
+# Of a whole step of these XLA makes one kernel on a CPU, which LLVM does not vectorise where it looks up a[t]
+# itself: where nothing is kept a[t] comes with the state. Other steps are several kernels.
+AHEAD = ("gru",)
+
 
 @tf.function(jit_compile=True)
 def unroll(name, a, tokens, state, p, lengths, reverse, keep, rounded):
@@ -39,6 +43,8 @@ def unroll(name, a, tokens, state, p, lengths, reverse, keep, rounded):
     XLA compiles differently."""
     cell, (B, H) = CELLS[name], state[0].shape
     T = (a if tokens is None else tokens).shape[0]
+    if name in AHEAD and not keep:
+        return unroll_ahead(cell, a, tokens, state, p, lengths, reverse)
     hs, start = array(a.dtype, T + 1, B, H), T if reverse else 0
     hs = hs.write(start, state[0])
     over = array(a.dtype, T, B, a.shape[-1])
@@ -53,6 +59,20 @@ def unroll(name, a, tokens, state, p, lengths, reverse, keep, rounded):
             kept = tuple(every.write(t, part) for every, part in zip(kept, kept_t, strict=True))
     residuals = (over.stack(), *(every.stack() for every in kept)) if keep else ()
     return hs.stack(), state, residuals
+
+
+def unroll_ahead(cell, a, tokens, state, p, lengths, reverse):
+    """``unroll`` that keeps nothing; each a_t is read in the step before."""
+    T, (B, H) = (a if tokens is None else tokens).shape[0], state[0].shape
+    start, end, by = (T - 1, 0, -1) if reverse else (0, T - 1, 1)
+    hs = array(a.dtype, T + 1, B, H).write(T if reverse else 0, state[0])
+    a_t = a[start] if tokens is None else tf.gather(a, tokens[start])
+    for t in tf.range(start, end + by, by):
+        state, _, _ = step(cell, a_t, state, p, within(lengths, t))
+        hs = hs.write(t if reverse else t + 1, state[0])
+        after = tf.clip_by_value(t + by, 0, T - 1)
+        a_t = a[after] if tokens is None else tf.gather(a, tokens[after])
+    return hs.stack(), state, ()
 
 
 def step(cell, a, state, p, valid):
