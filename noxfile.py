@@ -59,6 +59,7 @@ FRAMEWORK = "tests/frameworks"  # likewise: each file needs the framework of its
 SETTINGS = {"PYTHONHASHSEED": "0", "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
 SETTINGS |= {"OPENBLAS_THREAD_TIMEOUT": "24"}
 GPU_SETTINGS = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+GPU_SETTINGS |= {"TF_CPP_MIN_LOG_LEVEL": "2"}
 
 
 class Missing(Exception):

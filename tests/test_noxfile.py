@@ -17,6 +17,8 @@ import yaml
 from nox.command import CommandFailed
 from packaging.requirements import Requirement
 
+from suites.bench import environments
+
 ROOT = Path(__file__).parent.parent
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
@@ -387,6 +389,11 @@ def test_a_workflow_names_only_sessions_that_exist(path: Path, sessions: dict[st
     assert names
     assert names <= set(sessions)
     assert tags <= {tag for entry in sessions.values() for tag in entry["tags"]}
+
+
+def test_a_session_on_a_gpu_has_the_settings_of_what_is_timed(noxfile: ModuleType) -> None:
+    assert noxfile.GPU_SETTINGS == environments.GPU
+    assert noxfile.SETTINGS.items() >= environments.SOON_IDLE.items()
 
 
 def test_the_workflows_prove_every_framework() -> None:

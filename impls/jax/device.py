@@ -1,6 +1,7 @@
 """Threads, precision, versions and the matrix-product floor of JAX."""
 
 import os
+import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -13,14 +14,19 @@ import numpy as np
 
 from suites.interface import Unavailable
 
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "jax-cuda12-plugin", "jax-cuda13-plugin")
+PACKAGES = (
+    *("jax", "jaxlib", "flax", "optax", "numpy", "jax-cuda12-plugin", "jax-cuda13-plugin"),
+    *("nvidia-cudnn-cu12", "nvidia-cudnn-cu13", "nvidia-cublas-cu12", "nvidia-cublas"),
+)
 
 WORKER = "tf_XLAEigen"  # what XLA calls the threads of its CPU pool
 THREADS = "tf_XLA"  # and how the names of all its threads begin
+WAITS = re.compile("::|^end: ")  # of what a profile of a CPU holds: no operation
 COMPILE = "/jax/core/compile/backend_compile_duration"  # jax.monitoring's event, one a compilation
 COMPILED: list[float] = []  # seconds of each
 KEPT = 2**30  # bytes of compiled programs; those of 12 rows are 5 MB
-# Of a product of float32: named, so that XLA refuses what a device cannot do.
+# Of a product of float32: named, so that XLA refuses what a device cannot do. Ampere is the first that can.
+AMPERE = (8, 0)
 ALGORITHMS = {"tf32": "TF32_TF32_F32", "bf16": "BF16_BF16_F32"}
 
 
@@ -65,10 +71,18 @@ def configure(device: str, threads: int) -> dict[str, str]:
     if device == "gpu":
         settings |= {
             "platform": " ".join(where.client.platform_version.split()),
-            "preallocation": os.environ.get("XLA_PYTHON_CLIENT_PREALLOCATE", "true (default)"),
-            "memory_fraction": os.environ.get("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.75 (default)"),
+            "preallocation": _set("XLA_PYTHON_CLIENT_PREALLOCATE", default="true"),
+            "memory_fraction": _set(
+                "XLA_CLIENT_MEM_FRACTION", "XLA_PYTHON_CLIENT_MEM_FRACTION", default="0.75"
+            ),
+            "allocator": _set("XLA_PYTHON_CLIENT_ALLOCATOR", default="default"),
         }
     return settings
+
+
+def _set(*names, default):
+    """What the first of these variables that is set says, of one setting: jaxlib renames them."""
+    return next((os.environ[name] for name in names if name in os.environ), f"{default} (default)")
 
 
 def keep_compiled(folder: Path) -> None:
@@ -87,8 +101,19 @@ def precise(dtype: str, device: str) -> dict[str, str]:
     """Set what products of float32 are rounded to, and say what was read back."""
     if dtype in ALGORITHMS and device == "cpu":  # jaxlib 0.10.2 takes the name, and reckons in float32
         raise Unavailable(f"expected a GPU for {dtype}, got the CPU, where XLA does not round: --device gpu")
+    if dtype in ALGORITHMS and (able := _capability(device)) < AMPERE:
+        raise Unavailable(
+            f"expected for {dtype} a GPU of compute capability {AMPERE[0]}.0 or later, got "
+            f"{'.'.join(map(str, able))}: ask for float32"
+        )
     jax.config.update("jax_default_matmul_precision", ALGORITHMS.get(dtype, "highest"))
     return {"matmul_precision": jax.config.jax_default_matmul_precision}
+
+
+def _capability(device):
+    """Compute capability of the first GPU; of one that has none, enough."""
+    told = str(getattr(find(device), "compute_capability", ""))
+    return tuple(map(int, told.split("."))) if re.fullmatch(r"\d+\.\d+", told) else AMPERE
 
 
 def rounds_to() -> str:
@@ -125,13 +150,13 @@ def floor(products: list[tuple[int, int, int, int]], dtype: str, device: str) ->
 
 
 def _in_turn(repeat, a, b):
-    """a @ b, repeat times. One number of each product goes into the next one's left operand,
-    in place: XLA can neither hoist them out of the loop, nor batch, nor drop one."""
+    """a @ b, repeat times. Behind a barrier a is another at each turn, for all that XLA knows: it can move
+    no product out of the loop. A number of the product written into a would do so too, by a kernel of its
+    own on a GPU, which is no product."""
 
     def product(_, carry):
-        a, out = carry
-        out = a @ b
-        return a.at[0, 0].set(out[0, 0]), out
+        a, _ = carry
+        return jax.lax.optimization_barrier((a, a @ b))
 
     first = jnp.zeros((a.shape[0], b.shape[1]), a.dtype)
     return jax.lax.fori_loop(0, repeat, product, (a, first))[1]
@@ -159,12 +184,16 @@ def profile(call: Callable[[], None]) -> dict[str, float]:
         (path,) = Path(folder).rglob("*.xplane.pb")
         planes = [*jax.profiler.ProfileData.from_file(str(path)).planes]
     gpus = [plane for plane in planes if "GPU" in plane.name]
+    if jax.default_backend() == "gpu" and not gpus:
+        raise RuntimeError(
+            "expected XLA's profiler to see the GPU, got the CPU alone: CUPTI is not to be had"
+        )
     seconds: Counter[str] = Counter()
     for plane in gpus or planes:
         for line in plane.lines:
             if line.name.startswith("Stream" if gpus else THREADS):
                 seconds += own((event.start_ns, event.duration_ns, event.name) for event in line.events)
-    return {name: took for name, took in seconds.items() if gpus or "::" not in name}
+    return {name: took for name, took in seconds.items() if gpus or not WAITS.search(name)}
 
 
 def own(events):

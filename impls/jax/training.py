@@ -175,7 +175,7 @@ class Trainer:
     def path(self):
         path = {"kernel": self.kernel, "compiled": "jit"}
         if self.kernel == "cuDNN":
-            path["batch"] = "padded, with lengths" if self.model.ragged else "of one length"
+            path["batch"] = f"padded, {'with lengths' if self.model.ragged else 'all of one length'}"
         return path
 
     # pure functions, for jit

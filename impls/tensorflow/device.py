@@ -16,13 +16,14 @@ from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
 from suites.interface import Unavailable
 
-PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "numpy")
+PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "nvidia-cudnn-cu12", "nvidia-cublas-cu12")
 
 WAITS = re.compile("::|BlockUntilReady")  # of what a profile holds: no operation
 
 DEVICES = {"cpu": "/CPU:0", "gpu": "/GPU:0"}
 MIXED = "mixed_bfloat16"  # Keras' policy: variables in float32, all that is computed of them in bfloat16
 NARROW = {"tf32": "float32", "bf16": "bfloat16"}
+AMPERE = (8, 0)  # the first that has either; before it the switch below would be set, and change nothing
 
 
 def find(device):
@@ -32,7 +33,9 @@ def find(device):
     if device == "gpu" and not tf.config.list_physical_devices("GPU"):
         raise Unavailable(
             "device 'gpu': expected a GPU that TensorFlow sees, got none. "
-            "Install tensorflow[and-cuda] and a driver (nvidia-smi must name the card), or choose the CPU"
+            "Install tensorflow[and-cuda] and a driver (nvidia-smi must name the card), or choose the CPU. "
+            "TensorFlow says why not where it may: TF_CPP_MIN_LOG_LEVEL=0 python -c "
+            "'import tensorflow; tensorflow.config.list_physical_devices()'"
         )
     return DEVICES[device]
 
@@ -72,8 +75,8 @@ def configure(device: str, threads: int) -> dict[str, str]:
         build = tf.sysconfig.get_build_info()
         settings |= {
             "memory_growth": str(tf.config.experimental.get_memory_growth(gpu)),
-            "cuda": str(build.get("cuda_version")),
-            "cudnn": str(build.get("cudnn_version")),
+            "built_for_cuda": str(build.get("cuda_version")),
+            "built_for_cudnn": str(build.get("cudnn_version")),
         }
     return settings
 
@@ -83,11 +86,22 @@ def precise(dtype: str, device: str) -> dict[str, str]:
     bfloat16 by Keras' policy, in which the networks of this folder then compute."""
     if dtype == "tf32" and device == "cpu":
         raise Unavailable("expected a GPU for TF32, got the CPU: ask for bf16, or for --device gpu")
+    if dtype in NARROW and device == "gpu" and (able := _capability()) < AMPERE:
+        raise Unavailable(
+            f"expected for {dtype} a GPU of compute capability {AMPERE[0]}.0 or later, got "
+            f"{'.'.join(map(str, able))}: ask for float32"
+        )
     tf.config.experimental.enable_tensor_float_32_execution(dtype == "tf32")
     if dtype == "bf16" or "keras" in sys.modules:  # which takes a second to import, and starts in float32
         tf.keras.config.set_dtype_policy(MIXED if dtype == "bf16" else "float32")
     settings = {"tf32": "on" if tf.config.experimental.tensor_float_32_execution_enabled() else "off"}
     return settings | ({"policy": MIXED} if policy("float32") == MIXED else {})
+
+
+def _capability():
+    """Compute capability of the first GPU; of one that has none, enough."""
+    details = tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[0])
+    return details.get("compute_capability", AMPERE)
 
 
 def policy(dtype):
@@ -109,7 +123,9 @@ def floor(products: list[tuple[int, int, int, int]], dtype: str, device: str) ->
 
     # XLA: the executor of a plain tf.function adds 5 to 10 us to each turn of a loop.
     # A left operand of its own for each product, and the result handed from turn to turn:
-    # no product can be moved out of the loop, dropped, or merged with another.
+    # no product can be moved out of the loop, dropped, or merged with another. On a GPU the reading of a[t]
+    # may be a kernel of its own, which makes this floor higher than products alone; TensorFlow has no
+    # barrier that would do without.
     @tf.function(jit_compile=True)
     def in_turn(a, b):
         out = tf.zeros((a.shape[1], b.shape[1]), dtype)
@@ -159,6 +175,10 @@ def profile(call: Callable[[], None]) -> dict[str, float]:
         (path,) = Path(folder).rglob("*.xplane.pb")
         space = xplane_pb2.XSpace.FromString(path.read_bytes())
     gpus = [plane for plane in space.planes if "GPU" in plane.name]
+    if tf.config.get_visible_devices("GPU") and not gpus:
+        raise RuntimeError(
+            "expected TensorFlow's profiler to see the GPU, got the CPU alone: CUPTI is not to be had"
+        )
     seconds: Counter[str] = Counter()
     for plane in gpus or space.planes:
         names = {number: about.name for number, about in plane.event_metadata.items()}

@@ -21,6 +21,7 @@ FLOAT32 = {
 }
 
 DECLARED = {"tf32": torch.float32, "bf16": torch.bfloat16}
+AMPERE = (8, 0)  # the first that has either; before it the flags below would be set, and change nothing
 
 
 def find(device):
@@ -72,12 +73,22 @@ def precise(dtype, device):
     where = find(device)
     if dtype == "tf32" and where.type == "cpu":
         raise Unavailable("expected a GPU for TF32, got the CPU: ask for bf16, or for --device gpu")
+    if dtype in DECLARED and where.type == "cuda" and (able := _capability(where)) < AMPERE:
+        raise Unavailable(
+            f"expected for {dtype} a GPU of compute capability {AMPERE[0]}.0 or later, got "
+            f"{'.'.join(map(str, able))}: ask for float32"
+        )
     for name, flag in FLOAT32.items():
         flag.fp32_precision = "tf32" if dtype == "tf32" and "cu" in name else "ieee"
     torch.set_autocast_dtype(where.type, torch.bfloat16)
     torch.set_autocast_enabled(where.type, dtype == "bf16")
     settings = {name: flag.fp32_precision for name, flag in FLOAT32.items()}
     return settings | ({"autocast": "bfloat16"} if torch.is_autocast_enabled(where.type) else {})
+
+
+def _capability(where):
+    """Compute capability of the GPU; of one that has none, enough."""
+    return torch.cuda.get_device_capability(where) if torch.version.cuda else AMPERE
 
 
 def floor(products, dtype, device):

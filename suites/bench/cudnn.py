@@ -1,10 +1,12 @@
-"""Which of its algorithms cuDNN took: it chooses by itself, and only the names of its kernels tell.
+"""Which of its algorithms cuDNN took: only the names of its kernels tell.
 
     persistent  W_hh stays on the chip over all steps (RNN_blockPersist_fp_LSTM, RNN_blockPersist_bp_GRU_HMMA)
     standard    of each step a product and an elementwise kernel (LSTM_elementWise_fp, elemWiseRNNcell)
 
-A way back may take another than the way forward. The names are those that the profilers of PyTorch and
-TensorFlow show; the algorithms are those of NVIDIA's documentation of ``cudnnRNNAlgo_t``.
+PyTorch chooses by shape (ATen/native/cudnn/RNN.cpp), and the way back may take another than the way forward;
+JAX's binding and TensorFlow ask for the standard one, by their sources (jaxlib's ``rnn_kernels.cc``, XLA's
+``cuda_dnn.cc``). The names are those that the profilers of PyTorch and TensorFlow show; the algorithms are
+those of NVIDIA's documentation of ``cudnnRNNAlgo_t``.
 """
 
 from __future__ import annotations

@@ -30,6 +30,9 @@ SOON_IDLE = {"OPENBLAS_THREAD_TIMEOUT": "24"}
 # The first so that cuBLAS answers alike from run to run (https://docs.nvidia.com/cuda/cublas/#results-reproducibility),
 # the second so that a number means the same card to CUDA and to nvidia-smi (gpu.py).
 GPU = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+# TensorFlow's exceptions do not say why cuDNN refused: its error log does.
+# https://github.com/tensorflow/tensorflow/issues/41630
+GPU |= {"TF_CPP_MIN_LOG_LEVEL": "2"}
 
 # Where memory is measured: XLA else takes three quarters of the card at once, whatever the row.
 AS_NEEDED = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}

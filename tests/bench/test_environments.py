@@ -52,6 +52,14 @@ def test_only_a_timed_child_is_told_to_keep_its_memory(
     assert timed["OMP_NUM_THREADS"] == untimed["OMP_NUM_THREADS"] == "3"
 
 
+def test_on_a_gpu_tensorflow_may_say_why_it_fails() -> None:
+    levels = {
+        device: Environment("tensorflow", sys.executable, device, 1).variables()["TF_CPP_MIN_LOG_LEVEL"]
+        for device in ("cpu", "gpu")
+    }
+    assert levels == {"cpu": "3", "gpu": "2"}
+
+
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have settings of their own")
 def test_what_a_timed_child_frees_does_not_come_anew_from_the_system() -> None:
     here = Environment("numpy", sys.executable, "cpu", 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from functools import partial
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from suites import implementations, recording, spec, weights
+from suites import implementations, recording, spec, tasks, weights
 from suites.interface import Unavailable
 from suites.parity.fixtures import make
 from suites.parity.ladder import Climb
@@ -102,6 +103,93 @@ def test_cudnn_holds_an_lstm_of_float32(monkeypatch: pytest.MonkeyPatch) -> None
     assert not holds(lstm, "float32")
 
 
+@pytest.mark.parametrize("name", ["char_lm", "sentiment", "seq2seq"])
+@pytest.mark.parametrize(("dtype", "rounded"), [("float32", "False"), ("tf32", "True")])
+def test_jaxs_own_binding_takes_what_it_is_given(
+    name: str, dtype: str, rounded: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The binding itself, traced: it checks shapes and dtypes, and reads whether TF32 is allowed. Only how
+    much room cuDNN wants must a GPU say."""
+
+    class Room:
+        @staticmethod
+        def compute_rnn_workspace_reserve_space_sizes(*_: Any) -> tuple[int, int]:
+            return 400, 800
+
+    module, device, scratch = own("cudnn"), own("device"), own("scratch")
+    monkeypatch.setattr(module.rnn, "gpu_rnn", Room)
+    device.configure("cpu", 1)
+    task = spec.load(name, cell="lstm", size="tiny")
+    ahead, start = (partial(f, stack=module.stack) for f in (scratch.forward, scratch.start))
+    impl = own("training").Trainer(task, "float32", "cpu", ahead, start, scratch.advance, kernel="cuDNN")
+    fixture = make(task, 0)
+    impl.load(fixture.params)
+    placed = impl.place(tasks.cast(fixture.batches[0], "float32"))
+    precision = "jax_default_matmul_precision"
+    with monkeypatch.context() as patch:
+        patch.setattr(device, "rounds_to", lambda: dtype if dtype in device.ALGORITHMS else "")
+        jax.config.update(precision, device.ALGORITHMS.get(dtype, "highest"))
+        try:
+            traced = str(impl._run_step.trace(impl.params, impl.moments, impl.state, placed).jaxpr)
+        finally:
+            jax.config.update(precision, "highest")
+    layers = 1 if task.model.dropout == 0 else task.model.layers
+    stacks = 2 if name == "seq2seq" else 1
+    for way in ("rnn_fwd", "rnn_bwd"):
+        assert len(re.findall(rf"\b{way}\[", traced)) == layers * stacks
+    assert set(re.findall(r"cudnn_allow_tf32=(\w+)", traced)) == {rounded}
+
+
+def test_the_floor_on_a_gpu_is_products_alone() -> None:
+    """As XLA is given it for CUDA; and as it compiles it, here for the CPU: within the loop."""
+    in_turn = own("device")._in_turn
+    a, b = np.ones((4, 8), np.float32), np.ones((8, 16), np.float32)
+    run = jax.jit(lambda a, b: in_turn(20, a, b))
+    given = run.trace(a, b).lower(lowering_platforms=("cuda",)).as_text()
+    assert given.count("dot_general") == 1
+    assert not re.search("scatter|slice|gather", given)
+    made = run.lower(a, b).compile().as_text()
+    (body,) = re.findall(r"\bwhile\(.*body=(%[\w.]+)", made)
+    (inside,) = re.findall(rf"^{re.escape(body)} .*?^}}", made, re.DOTALL | re.MULTILINE)
+    called = re.findall(r"calls=(%[\w.]+)", inside)
+    parts = [re.search(rf"^{re.escape(name)} .*?^}}", made, re.DOTALL | re.MULTILINE) for name in called]
+    assert any(" dot(" in text for text in [inside, *(part.group() for part in parts if part)])
+
+
+@pytest.mark.parametrize("told", ["7.5", "8.0", "9.0", "gfx90a"])
+def test_a_gpu_before_ampere_rounds_nothing_and_that_is_said(
+    told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = own("device")
+    monkeypatch.setattr(device, "find", lambda _: type("Device", (), {"compute_capability": told})())
+    try:
+        if told == "7.5":
+            with pytest.raises(Unavailable, match=r"got 7\.5: ask for float32"):
+                device.precise("tf32", "gpu")
+        else:
+            assert device.precise("tf32", "gpu") == {"matmul_precision": "TF32_TF32_F32"}
+        assert device.precise("float32", "gpu") == {"matmul_precision": "highest"}
+    finally:
+        device.precise("float32", "cpu")
+
+
+def test_a_profile_of_a_gpu_without_the_gpu_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    with pytest.raises(RuntimeError, match="expected XLA's profiler to see the GPU"):
+        own("device").profile(lambda: jax.block_until_ready(jax.numpy.ones(3) + 1))
+
+
+def test_a_setting_is_read_by_its_new_name_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = own("device")._set
+    for name in ("NEW", "OLD"):
+        monkeypatch.delenv(name, raising=False)
+    assert read("NEW", "OLD", default="0.75") == "0.75 (default)"
+    monkeypatch.setenv("OLD", "0.5")
+    assert read("NEW", "OLD", default="0.75") == "0.5"
+    monkeypatch.setenv("NEW", "0.9")
+    assert read("NEW", "OLD", default="0.75") == "0.9"
+
+
 def test_on_a_gpu_a_tuned_lstm_is_cudnns(cudnn: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """What build makes there; the ladder above says that it is right."""
 
@@ -167,6 +255,7 @@ def test_a_profile_says_what_of_a_call_took_how_long() -> None:
     longest = max(found, key=found.__getitem__)
     assert "while" not in longest
     assert 0 < found[longest] < 5
+    assert not any(name.startswith("end: ") for name in found)
 
 
 def test_time_inside_counts_once() -> None:
@@ -213,7 +302,7 @@ def test_a_program_is_compiled_once_and_one_cut_short_is_compiled_again(tmp_path
 
 
 @pytest.mark.parametrize(
-    ("name", "given"), [("char_lm", "of one length"), ("sentiment", "padded, with lengths")]
+    ("name", "given"), [("char_lm", "padded, all of one length"), ("sentiment", "padded, with lengths")]
 )
 def test_the_path_says_what_cudnn_is_given(name: str, given: str) -> None:
     impl = implementations.builder(JAX, "native")(spec.load(name, cell="lstm"), "float32", "cpu")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from suites import implementations, spec
+from suites import implementations, spec, tasks
 from suites.interface import Unavailable
 from suites.parity.fixtures import make
 
@@ -72,13 +74,68 @@ def test_a_profile_says_what_of_a_call_took_how_long() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "given"), [("char_lm", "of one length"), ("sentiment", "padded, with lengths")]
+    ("name", "given"), [("char_lm", "padded, all of one length"), ("sentiment", "padded, with lengths")]
 )
 def test_the_path_says_what_cudnn_is_given(name: str, given: str) -> None:
     impl = implementations.builder(TENSORFLOW, "native")(spec.load(name, cell="lstm"), "float32", "cpu")
     assert "batch" not in impl.path()
     impl.net.kernel = "cuDNN"
     assert impl.path()["batch"] == given
+
+
+def test_bf16_is_no_dtype_that_cudnn_computes_in() -> None:
+    for dtype, told in (("float32", None), ("bf16", "float32, what comes and goes rounded to bfloat16")):
+        impl = implementations.builder(TENSORFLOW, "native")(spec.load("char_lm", cell="lstm"), dtype, "cpu")
+        assert "cuDNN computes in" not in impl.path()
+        impl.net.kernel = "cuDNN"
+        assert impl.path().get("cuDNN computes in") == told
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bf16"])
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("name", ["char_lm", "sentiment", "seq2seq"])
+def test_keras_gives_every_layer_to_cudnn(
+    name: str, cell: str, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Traced as where there is a GPU: the operations are cuDNN's, forward and back, and there is no loop."""
+    backend = importlib.import_module("keras.src.backend.tensorflow.rnn")
+    monkeypatch.setattr(backend, "_is_gpu_available", lambda: True)
+    build = dict(tf.sysconfig.get_build_info(), is_cuda_build=True)
+    monkeypatch.setattr(tf.sysconfig, "get_build_info", lambda: build)
+    implementations.precise(TENSORFLOW, dtype, "cpu")
+    task, native = spec.load(name, cell=cell, size="tiny"), implementations._module(TENSORFLOW, "native")
+    training = implementations._module(TENSORFLOW, "training")
+    impl = training.Trainer(task, "float32", "cpu", native.Network(task.model, "float32", cudnn=True))
+    fixture = make(task, 0)
+    impl.load(fixture.params)
+    placed = impl.place(tasks.cast(fixture.batches[0], "float32"))
+    graph = impl._step.get_concrete_function(placed, impl.state if task.training.stateful else None).graph
+    nodes = [*graph.as_graph_def().node]
+    nodes += [node for function in graph.as_graph_def().library.function for node in function.node_def]
+    ops = Counter(node.op for node in nodes)
+    directions = len(task.model.directions) * task.model.layers + (2 if name == "seq2seq" else 0)
+    assert ops["CudnnRNNV3"] == ops["CudnnRNNBackpropV3"] == directions
+    assert not {"While", "StatelessWhile"} & set(ops)
+
+
+@pytest.mark.parametrize("able", [(7, 5), (8, 0)])
+def test_a_gpu_before_ampere_rounds_nothing_and_that_is_said(
+    able: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda _: ["GPU"])
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda _: {"compute_capability": able})
+    if able == (8, 0):
+        assert implementations.precise(TENSORFLOW, "tf32", "gpu") == {"tf32": "on"}
+        return
+    with pytest.raises(Unavailable, match=r"got 7\.5: ask for float32"):
+        implementations.precise(TENSORFLOW, "tf32", "gpu")
+    assert implementations.precise(TENSORFLOW, "float32", "gpu") == {"tf32": "off"}
+
+
+def test_a_profile_of_a_gpu_without_the_gpu_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda _: ["GPU"])
+    with pytest.raises(RuntimeError, match="expected TensorFlow's profiler to see the GPU"):
+        implementations.device_module(TENSORFLOW).profile(lambda: tf.ones(3).numpy())
 
 
 def test_a_loop_is_compiled_anew_where_products_are_rounded_otherwise() -> None:

@@ -232,6 +232,22 @@ def test_on_a_gpu_tuned_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert type(tuned.build(spec.load("adding", size="tiny"), "float32", "cpu")) is tuned.Trainer
 
 
+@pytest.mark.parametrize("able", [(7, 5), (8, 0)])
+def test_a_gpu_before_ampere_rounds_nothing_and_that_is_said(
+    able: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = own("device")
+    monkeypatch.setattr(device, "find", torch.device)
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: able)
+    if able == (8, 0):
+        assert device.precise("tf32", "cuda")["float32 cublas matmul"] == "tf32"
+    else:
+        with pytest.raises(Unavailable, match=r"got 7\.5: ask for float32"):
+            device.precise("tf32", "cuda")
+    assert device.precise("float32", "cuda")["float32 cublas matmul"] == "ieee"
+
+
 @pytest.mark.parametrize(("name", "given"), [("char_lm", "of one length"), ("sentiment", "packed")])
 def test_the_path_says_what_cudnn_is_given(name: str, given: str, monkeypatch: pytest.MonkeyPatch) -> None:
     impl = implementations.builder(TORCH, "native")(spec.load(name, cell="lstm"), "float32", "cpu")
