@@ -4,6 +4,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,10 +15,8 @@ import numpy as np
 
 from suites.interface import Unavailable
 
-PACKAGES = (
-    *("jax", "jaxlib", "flax", "optax", "numpy", "jax-cuda12-plugin", "jax-cuda13-plugin"),
-    *("nvidia-cudnn-cu12", "nvidia-cudnn-cu13", "nvidia-cublas-cu12", "nvidia-cublas"),
-)
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "jax-cuda12-plugin", "jax-cuda13-plugin")
+CUDA = ("nvidia-cudnn", "nvidia-cublas")  # how the names of the packages begin that hold cuDNN and cuBLAS
 
 WORKER = "tf_XLAEigen"  # what XLA calls the threads of its CPU pool
 THREADS = "tf_XLA"  # and how the names of all its threads begin
@@ -75,9 +74,18 @@ def configure(device: str, threads: int) -> dict[str, str]:
             "memory_fraction": _set(
                 "XLA_CLIENT_MEM_FRACTION", "XLA_PYTHON_CLIENT_MEM_FRACTION", default="0.75"
             ),
+            "libraries": _libraries(),
             "allocator": _set("XLA_PYTHON_CLIENT_ALLOCATOR", default="default"),
         }
     return settings
+
+
+def _libraries():
+    """Packages of cuDNN and cuBLAS, with their versions."""
+    found = {
+        str(each.name): each.version for each in metadata.distributions() if str(each.name).startswith(CUDA)
+    }
+    return ", ".join(f"{name} {found[name]}" for name in sorted(found)) or "in no package"
 
 
 def _set(*names, default):

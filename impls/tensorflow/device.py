@@ -6,6 +6,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,7 +17,8 @@ from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
 from suites.interface import Unavailable
 
-PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "nvidia-cudnn-cu12", "nvidia-cublas-cu12")
+PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "numpy")
+CUDA = ("nvidia-cudnn", "nvidia-cublas")  # how the names of the packages begin that hold cuDNN and cuBLAS
 
 WAITS = re.compile("::|BlockUntilReady")  # of what a profile holds: no operation
 
@@ -77,8 +79,17 @@ def configure(device: str, threads: int) -> dict[str, str]:
             "memory_growth": str(tf.config.experimental.get_memory_growth(gpu)),
             "built_for_cuda": str(build.get("cuda_version")),
             "built_for_cudnn": str(build.get("cudnn_version")),
+            "libraries": _libraries(),
         }
     return settings
+
+
+def _libraries():
+    """Packages of cuDNN and cuBLAS, with their versions."""
+    found = {
+        str(each.name): each.version for each in metadata.distributions() if str(each.name).startswith(CUDA)
+    }
+    return ", ".join(f"{name} {found[name]}" for name in sorted(found)) or "in no package"
 
 
 def precise(dtype: str, device: str) -> dict[str, str]:

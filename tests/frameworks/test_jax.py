@@ -8,6 +8,7 @@ import sys
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -171,6 +172,14 @@ def test_a_gpu_before_ampere_rounds_nothing_and_that_is_said(
         assert device.precise("float32", "gpu") == {"matmul_precision": "highest"}
     finally:
         device.precise("float32", "cpu")
+
+
+def test_cudnns_package_is_named_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = implementations.device_module(JAX)
+    assert device._libraries() == "in no package"
+    held = [SimpleNamespace(name=name, version="9.1") for name in ("nvidia-cudnn-cu13", "numpy")]
+    monkeypatch.setattr(device.metadata, "distributions", lambda: held)
+    assert device._libraries() == "nvidia-cudnn-cu13 9.1"
 
 
 def test_a_profile_of_a_gpu_without_the_gpu_is_none(monkeypatch: pytest.MonkeyPatch) -> None:

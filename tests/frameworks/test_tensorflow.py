@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections import Counter
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -130,6 +131,14 @@ def test_a_gpu_before_ampere_rounds_nothing_and_that_is_said(
     with pytest.raises(Unavailable, match=r"got 7\.5: ask for float32"):
         implementations.precise(TENSORFLOW, "tf32", "gpu")
     assert implementations.precise(TENSORFLOW, "float32", "gpu") == {"tf32": "off"}
+
+
+def test_cudnns_package_is_named_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = implementations.device_module(TENSORFLOW)
+    assert device._libraries() == "in no package"
+    held = [SimpleNamespace(name=name, version="9.1") for name in ("nvidia-cudnn-cu13", "numpy")]
+    monkeypatch.setattr(device.metadata, "distributions", lambda: held)
+    assert device._libraries() == "nvidia-cudnn-cu13 9.1"
 
 
 def test_a_profile_of_a_gpu_without_the_gpu_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
