@@ -126,14 +126,8 @@ def test_jaxs_own_binding_takes_what_it_is_given(
     fixture = make(task, 0)
     impl.load(fixture.params)
     placed = impl.place(tasks.cast(fixture.batches[0], "float32"))
-    precision = "jax_default_matmul_precision"
-    with monkeypatch.context() as patch:
-        patch.setattr(device, "rounds_to", lambda: dtype if dtype in device.ALGORITHMS else "")
-        jax.config.update(precision, device.ALGORITHMS.get(dtype, "highest"))
-        try:
-            traced = str(impl._run_step.trace(impl.params, impl.moments, impl.state, placed).jaxpr)
-        finally:
-            jax.config.update(precision, "highest")
+    with jax.default_matmul_precision(device.ALGORITHMS.get(dtype, "highest")):
+        traced = str(impl._run_step.trace(impl.params, impl.moments, impl.state, placed).jaxpr)
     layers = 1 if task.model.dropout == 0 else task.model.layers
     stacks = 2 if name == "seq2seq" else 1
     for way in ("rnn_fwd", "rnn_bwd"):
