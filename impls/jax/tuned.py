@@ -54,7 +54,7 @@ def recurrence(cell, reverse, a, first, p, valid):
         state, h = step(state, (a_t, v))
         return (state, a[after]), h
 
-    if cell in AHEAD:
+    if cell in AHEAD and len(a):  # before a prompt of one token there is no step to read
         after = jnp.roll(jnp.arange(len(a)), 1 if reverse else -1)
         start = first, a[-1 if reverse else 0]
         (final, _), hs = jax.lax.scan(ahead, start, (after, valid), reverse=reverse)

@@ -212,6 +212,21 @@ def test_on_a_gpu_a_tuned_lstm_is_cudnns(cudnn: Any, monkeypatch: pytest.MonkeyP
         assert (made.kernel, made.stacks) == ("lax.scan, its own way back", {tuned.stack})
 
 
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru", "gru_reset_before"])
+@pytest.mark.parametrize("variant", ["scratch", "native", "tuned", "remat"])
+def test_a_prompt_of_one_token_is_read(variant: str, cell: str) -> None:
+    """Before it there is nothing to read, so the loop over time has no step."""
+    task = spec.load("char_lm", cell=cell, size="tiny")
+    fixture = make(task, 0)
+    batch = fixture.batches[0]._replace(inputs=fixture.batches[0].inputs[:, :1], targets=None)
+    written = []
+    for folder, of in ((implementations.find("numpy"), "scratch"), (JAX, variant)):
+        impl: Any = implementations.builder(folder, of)(task, "float64", "cpu")
+        impl.load(fixture.params)
+        written.append(impl.fetch(impl.decode(impl.place(batch), 6)).tolist())
+    assert written[0] == written[1]
+
+
 def test_remat_keeps_less_of_a_long_sequence() -> None:
     """By XLA's own account of a step."""
     task = spec.load("char_lm", cell="lstm", size="tiny", length=400)

@@ -133,6 +133,21 @@ def test_a_gpu_before_ampere_rounds_nothing_and_that_is_said(
     assert implementations.precise(TENSORFLOW, "float32", "gpu") == {"tf32": "off"}
 
 
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru", "gru_reset_before"])
+@pytest.mark.parametrize("variant", ["scratch", "native", "tuned", "remat"])
+def test_a_prompt_of_one_token_is_read(variant: str, cell: str) -> None:
+    """Before it there is nothing to read, so the loop over time has no step."""
+    task = spec.load("char_lm", cell=cell, size="tiny")
+    fixture = make(task, 0)
+    batch = fixture.batches[0]._replace(inputs=fixture.batches[0].inputs[:, :1], targets=None)
+    written = []
+    for folder, of in ((implementations.find("numpy"), "scratch"), (TENSORFLOW, variant)):
+        impl: Any = implementations.builder(folder, of)(task, "float64", "cpu")
+        impl.load(fixture.params)
+        written.append(impl.fetch(impl.decode(impl.place(batch), 6)).tolist())
+    assert written[0] == written[1]
+
+
 def test_cudnns_package_is_named_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     device = implementations.device_module(TENSORFLOW)
     assert device._libraries() == "in no package"

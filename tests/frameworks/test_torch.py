@@ -232,6 +232,21 @@ def test_on_a_gpu_tuned_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert type(tuned.build(spec.load("adding", size="tiny"), "float32", "cpu")) is tuned.Trainer
 
 
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru", "gru_reset_before"])
+@pytest.mark.parametrize("variant", ["scratch", "native", "tuned", "remat"])
+def test_a_prompt_of_one_token_is_read(variant: str, cell: str) -> None:
+    """Before it there is nothing to read, so the loop over time has no step."""
+    task = spec.load("char_lm", cell=cell, size="tiny")
+    fixture = make(task, 0)
+    batch = fixture.batches[0]._replace(inputs=fixture.batches[0].inputs[:, :1], targets=None)
+    written = []
+    for folder, of in ((implementations.find("numpy"), "scratch"), (TORCH, variant)):
+        impl: Any = implementations.builder(folder, of)(task, "float64", "cpu")
+        impl.load(fixture.params)
+        written.append(impl.fetch(impl.decode(impl.place(batch), 6)).tolist())
+    assert written[0] == written[1]
+
+
 @pytest.mark.parametrize("able", [(7, 5), (8, 0)])
 def test_a_gpu_before_ampere_rounds_nothing_and_that_is_said(
     able: tuple[int, int], monkeypatch: pytest.MonkeyPatch
